@@ -1,0 +1,9 @@
+from .baselines import Pixels as Pixels
+from .hmax import HMAX as HMAX
+from .interface import VisionModel as VisionModel
+from .interface import fingerprint as fingerprint
+from .interface import receptive_field as receptive_field
+from .interface import resolve_layers as resolve_layers
+from .random_filters import RandomFilters as RandomFilters
+from .registry import list_models as list_models
+from .registry import load_model as load_model

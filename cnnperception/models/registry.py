@@ -1,0 +1,113 @@
+"""The names models are loaded by."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from .. import runtime
+from .interface import VisionModel
+
+
+def _random_filters(**options: Any) -> nn.Module:
+    from .random_filters import RandomFilters
+
+    return RandomFilters(**options)
+
+
+def _hmax(**options: Any) -> nn.Module:
+    from .hmax import HMAX
+
+    return HMAX(**options)
+
+
+def _pixels(**options: Any) -> nn.Module:
+    from .baselines import Pixels
+
+    return Pixels(**options)
+
+
+# name: (what it is, how it is built from keyword options)
+EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
+    "random-filters": (
+        "multi-scale random filters; the embedded default for synthesis (Ustyuzhaninov 2017)",
+        _random_filters,
+    ),
+    "hmax": ("S1, C1, S2, C2 of HMAX (Serre et al. 2007)", _hmax),
+    "pixels": ("the image itself", _pixels),
+}
+
+
+def list_models() -> pd.DataFrame:
+    """Return every model that `load_model` knows: a table with columns name and description."""
+    from .convnets import torchvision_names
+
+    rows = [(name, description) for name, (description, _) in EMBEDDED.items()]
+    rows += [(name, "torchvision classification network") for name in torchvision_names()]
+    return pd.DataFrame(rows, columns=["name", "description"])
+
+
+def load_model(
+    name: str,
+    *,
+    device: str | torch.device = "auto",
+    **options: Any,
+) -> VisionModel:
+    """Load a model, frozen and ready to be read out on a device.
+
+    Parameters
+    ----------
+    name : str
+        A name from `list_models`.
+    device : str or torch.device
+        "auto" takes CUDA, then MPS, then the CPU.
+    **options
+        What the model takes. torchvision's networks: `weights` ("DEFAULT", a path to a state
+        dict, or None for random ones), `pooling` ("max" or "avg"), `seed`. The embedded models:
+        the keyword arguments of their classes in `cnnperception.models`.
+
+    Returns
+    -------
+    VisionModel
+        In evaluation mode; no parameter requires a gradient.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (the message offers the nearest), option or device.
+
+    Examples
+    --------
+    >>> import cnnperception as cp
+    >>> cp.load_model("random-filters", device="cpu").layers[:2]
+    ('scale1', 'scale2')
+    """
+    chosen = runtime.choose_device(device)
+    model = _build(name, options)
+    model.to(chosen).eval().requires_grad_(False)
+    assert isinstance(model, VisionModel)
+    return model
+
+
+def _build(name: str, options: dict[str, Any]) -> nn.Module:
+    if name in EMBEDDED:
+        _, factory = EMBEDDED[name]
+        try:
+            return factory(**options)
+        except TypeError as error:
+            if "unexpected keyword" not in str(error):
+                raise
+            raise ValueError(f"{name} takes no such option: {error}") from error
+    from .convnets import TorchvisionNetwork, torchvision_names
+
+    known = torchvision_names()
+    if name in known:
+        return TorchvisionNetwork(name, **options)
+    near = difflib.get_close_matches(name, [*EMBEDDED, *known], n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(f"no model is called {name!r}{hint} `cnnperception models` lists all of them")

@@ -1,0 +1,75 @@
+"""The machine a computation runs on: devices, seeds, versions and progress."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from typing import Any, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the torch device for a name; "auto" is the fastest one present.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" (CUDA, else Apple's MPS, else the CPU), or any name torch knows.
+
+    Raises
+    ------
+    ValueError
+        When the name is unknown or the machine has no such device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'"
+        ) from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for but torch sees no GPU; use device='auto'")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' was asked for but this machine has none; use device='auto'")
+    return chosen
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a CPU random generator for a seed.
+
+    Numbers are drawn on the CPU and then moved, so that a seed means the same on every device.
+    """
+    return torch.Generator().manual_seed(int(seed))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages and the platform that shape a result."""
+    packages = ["cnnperception", "torch", "torchvision", "numpy", "pillow", "scipy", "xarray"]
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def progress(
+    items: Iterable[Item], description: str, *, show: bool, total: int | None = None
+) -> Iterator[Item]:
+    """Iterate with a progress bar and the time left on standard error, or silently."""
+    if not show:
+        yield from items
+        return
+    from tqdm import tqdm
+
+    bar: Any = tqdm(items, desc=description, total=total, dynamic_ncols=True)
+    yield from bar

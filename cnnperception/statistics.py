@@ -1,0 +1,84 @@
+"""Summary statistics of feature maps: pure functions of (batch, channel, height, width)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gram(features: Tensor) -> Tensor:
+    """Return the Gram matrix of a layer's channels, averaged over positions.
+
+    G = F F^T / M, with F the feature map reshaped to (channel, M = height x width). Dividing by
+    the number of positions lets images of different size be compared. Gatys, Ecker & Bethge
+    (2015), eq. 1, with the normalisation of their published code.
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, channel, height, width)
+
+    Returns
+    -------
+    Tensor, shape (batch, channel, channel)
+        At least float32: half-precision features are summed in float32.
+
+    Raises
+    ------
+    ValueError
+        When `features` has no positions.
+    """
+    flat = _positions(features)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def channel_mean(features: Tensor) -> Tensor:
+    """Return each channel's mean over positions.
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, channel, height, width)
+
+    Returns
+    -------
+    Tensor, shape (batch, channel)
+    """
+    return _positions(features).mean(dim=2)
+
+
+def channel_covariance(features: Tensor) -> Tensor:
+    """Return the covariance of the channels over positions (divided by M, not M - 1).
+
+    Together with `channel_mean` it holds what the Gram matrix holds: G = C + m m^T.
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, channel, height, width)
+
+    Returns
+    -------
+    Tensor, shape (batch, channel, channel)
+    """
+    flat = _positions(features)
+    centred = flat - flat.mean(dim=2, keepdim=True)
+    return centred @ centred.transpose(1, 2) / flat.shape[2]
+
+
+def flatten(features: Tensor) -> Tensor:
+    """Return one vector an image: (batch, ...) to (batch, unit)."""
+    return features.flatten(start_dim=1)
+
+
+def spatial_mean(features: Tensor) -> Tensor:
+    """Return (batch, channel): the mean over positions, or the units of a layer without any."""
+    return features if features.ndim == 2 else channel_mean(features)
+
+
+def _positions(features: Tensor) -> Tensor:
+    if features.ndim != 4:
+        raise ValueError(
+            "a summary over positions needs features of shape (batch, channel, height, width); "
+            f"got {tuple(features.shape)}: this layer has no positions"
+        )
+    # Sums over thousands of positions lose too much in half precision.
+    flat = features.flatten(start_dim=2)
+    return flat if flat.dtype == torch.float64 else flat.float()
