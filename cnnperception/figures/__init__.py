@@ -1,0 +1,26 @@
+"""Every plot of the project: each a function of tables or arrays that returns a Figure.
+
+No function touches pyplot's state, so figures can be drawn in scripts, servers and threads;
+`save` writes them as PNG and PDF, the same bytes at every run.
+"""
+
+from .canvas import save
+from .curves import layer_profile, loss_curves
+from .maps import mds_map, shepard_plot, tsne_map
+from .matrices import similarity_matrix
+from .pictures import contact_sheet, panel, to_pixels
+from .rdms import rdm_heatmaps
+
+__all__ = [
+    "contact_sheet",
+    "layer_profile",
+    "loss_curves",
+    "mds_map",
+    "panel",
+    "rdm_heatmaps",
+    "save",
+    "shepard_plot",
+    "similarity_matrix",
+    "to_pixels",
+    "tsne_map",
+]
