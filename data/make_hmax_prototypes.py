@@ -1,0 +1,54 @@
+"""Imprint the prototypes that HMAX comes with from the photographs of scikit-image and -learn.
+
+Run from the root of the project: python data/make_hmax_prototypes.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+import skimage
+import sklearn.datasets
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnperception.models.hmax import HMAX
+from cnnperception.models.prototypes import EMBEDDED_FILE, Prototypes, imprint
+
+PICTURES = [
+    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "china.jpg", "coffee.png",
+    "coins.png", "flower.jpg", "grass.png", "gravel.png", "motorcycle_left.png", "rocket.jpg",
+]  # fmt: skip
+SHORT_SIDE = 256
+SEED = 0
+
+
+def read(name: str) -> Tensor:
+    """Return a picture as (3, height, width) in [0, 1], its shorter side SHORT_SIDE pixels."""
+    folders = [
+        Path(skimage.__file__).parent / "data",
+        Path(sklearn.datasets.__file__).parent / "images",
+    ]
+    path = next(folder / name for folder in folders if (folder / name).exists())
+    with Image.open(path) as picture:
+        scale = SHORT_SIDE / min(picture.size)
+        size = (round(picture.width * scale), round(picture.height * scale))
+        rgb = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(rgb, np.float32) / 255).permute(2, 0, 1)
+
+
+def main() -> None:
+    """Write the embedded prototypes."""
+    blank = Prototypes({1: torch.zeros(1, 4, 1, 1)}, record=None, provenance={})
+    model = HMAX(prototypes=blank)
+
+    def c1(image: Tensor) -> dict[int, Tensor]:
+        maps = model.features(image, ["c1"])
+        return {int(name.removeprefix("c1/band")): value for name, value in maps.items()}
+
+    images = {Path(name).stem: read(name) for name in PICTURES}
+    imprint(images, c1, seed=SEED).save(EMBEDDED_FILE)
+
+
+if __name__ == "__main__":
+    main()
