@@ -64,7 +64,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
     """Write a mapping as indented JSON, atomically; NumPy scalars and paths become plain."""
-    write_text(path, json.dumps(content, indent=2, default=_plain) + "\n")
+    write_text(path, json_text(content) + "\n")
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return a mapping as indented JSON; NumPy arrays and scalars and paths become plain."""
+    return json.dumps(content, indent=2, default=_plain)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
