@@ -1,0 +1,225 @@
+"""What an image is asked to match: terms of a layer, a statistic and its target, and their sum."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..models.interface import VisionModel, wrap_around
+from ..statistics import gram
+
+Statistic = Callable[[Tensor], Tensor]
+# The source's features -> the statistic that a synthesis should share with it.
+Measure = Callable[[Tensor], Statistic]
+
+STATISTICS_PER_POSITION = 0.3
+SMALLEST_RIDGE = 1e-3  # of the mean eigenvalue: below it lies rounding
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One statistic of one layer, to be brought to a target.
+
+    Attributes
+    ----------
+    name : str
+        What the loss is listed under, e.g. "texture/pool4".
+    layer : str
+    statistic : callable
+        Features (batch, channel, height, width) -> Tensor (batch, ...).
+    target : Tensor, shape (1 or batch, ...)
+        What the statistic should be.
+    weight : float
+    """
+
+    name: str
+    layer: str
+    statistic: Statistic
+    target: Tensor
+    weight: float = 1.0
+
+    def loss(self, features: Tensor) -> Tensor:
+        """Return ||S - T||^2 / ||T||^2 for each image, shape (batch,).
+
+        Relative to the target, so that a weight means the same at every image size and layer
+        width: 0 is a perfect match and 1 what a statistic of all zeros would have.
+        """
+        difference = self.statistic(features) - self.target
+        size = self.target.square().flatten(1).sum(dim=1)
+        tiny = torch.finfo(size.dtype).tiny
+        return difference.square().flatten(1).sum(dim=1) / size.clamp(min=tiny)
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelTerm:
+    """A loss of the pixels themselves, images (batch, 3, height, width) -> (batch,)."""
+
+    name: str
+    penalty: Callable[[Tensor], Tensor]
+    weight: float = 1.0
+
+
+def out_of_range(images: Tensor) -> Tensor:
+    """Return the mean squared distance of the pixels from [0, 1], shape (batch,)."""
+    return (images - images.clamp(0, 1)).square().flatten(1).mean(dim=1)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Return the mean squared difference of neighbouring pixels, shape (batch,)."""
+    down = (images[..., 1:, :] - images[..., :-1, :]).square().flatten(1).mean(dim=1)
+    across = (images[..., 1:] - images[..., :-1]).square().flatten(1).mean(dim=1)
+    return down + across
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The weighted sum of terms of one model; callable as the solver wants it.
+
+    Attributes
+    ----------
+    model : VisionModel
+    terms : sequence of Term
+    pixel_terms : sequence of PixelTerm
+    tileable : bool
+        Look at the images as if their opposite borders were joined.
+    """
+
+    model: VisionModel
+    terms: Sequence[Term]
+    pixel_terms: Sequence[PixelTerm] = ()
+    tileable: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each term, in the order of the losses."""
+        return tuple(term.name for term in (*self.terms, *self.pixel_terms))
+
+    def losses(self, images: Tensor) -> Tensor:
+        """Return the unweighted loss of each term, shape (batch, term)."""
+        layers = list(dict.fromkeys(term.layer for term in self.terms))
+        with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
+            features = self.model.features(images, layers) if layers else {}
+        losses = [term.loss(features[term.layer]) for term in self.terms]
+        losses += [term.penalty(images) for term in self.pixel_terms]
+        return torch.stack(losses, dim=1)
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = self.losses(images)
+            weights = losses.new_tensor([t.weight for t in (*self.terms, *self.pixel_terms)])
+            total = losses @ weights
+            # The images do not influence each other, so one sum gives every image its gradient.
+            (gradient,) = torch.autograd.grad(total.sum(), images)
+        return total.detach(), gradient, losses.detach()
+
+
+def match(
+    kind: str,
+    model: VisionModel,
+    layers: Sequence[str],
+    measure: Measure,
+    source: Tensor,
+    *,
+    weight: float = 1.0,
+) -> list[Term]:
+    """Return a term for each layer whose target is a statistic of a source image.
+
+    Parameters
+    ----------
+    kind : str
+        First part of the terms' names: "texture", "style", "content".
+    model : VisionModel
+    layers : sequence of str
+    measure : callable
+        The source's features -> the statistic to match: one of `MEASURES`, `unchanged`, ...
+    source : Tensor, shape (1, 3, height, width)
+        RGB in [0, 1].
+    weight : float
+        Shared among the layers: each gets `weight / len(layers)`.
+
+    Raises
+    ------
+    FloatingPointError
+        When a layer's responses to the source are not finite.
+    ValueError
+        When a layer answers nothing to the source, so that there is nothing to match.
+    """
+    with torch.no_grad():
+        features = model.features(source, layers)
+        _check_responses(kind, model, features)
+        statistics = {layer: measure(features[layer]) for layer in layers}
+        targets = {layer: statistics[layer](features[layer]) for layer in layers}
+    share = weight / len(layers)
+    return [
+        Term(f"{kind}/{layer}", layer, statistics[layer], targets[layer], share) for layer in layers
+    ]
+
+
+def _check_responses(kind: str, model: VisionModel, features: dict[str, Tensor]) -> None:
+    for layer, response in features.items():
+        if not torch.isfinite(response).all():
+            raise FloatingPointError(
+                f"the responses of layer {layer!r} of {model.name} to the {kind} image are not "
+                "all finite; check the weights, or use full precision"
+            )
+        if not response.any():
+            raise ValueError(
+                f"layer {layer!r} of {model.name} does not respond to the {kind} image at all; "
+                "leave the layer out or check the weights"
+            )
+
+
+def unchanged(source: Tensor) -> Statistic:
+    """Match the features themselves, position by position."""
+    return lambda features: features
+
+
+def plain_gram(source: Tensor) -> Statistic:
+    """Match the Gram matrix, as Gatys, Ecker & Bethge (2015)."""
+    return gram
+
+
+def whitened_gram(source: Tensor) -> Statistic:
+    """Match the Gram matrix in the axes and units in which the source's is near the identity.
+
+    A few directions of a layer hold almost all of its energy, and a plain Gram loss is as good
+    as zero when they alone are right; fine detail then stays noise. Here W G W is matched, with
+    W = (T + l I)^(-1/2) and T the source's Gram matrix. The ridge l is chosen so that the
+    statistics that count, about k^2 / 2 for k effective directions (the trace of T (T + l I)^-1),
+    stay well below the number of positions: more would dictate the arrangement of the source
+    and give a copy of it.
+    """
+    target = gram(source).mean(dim=0)
+    positions = source.shape[-2] * source.shape[-1]
+    values, vectors = torch.linalg.eigh(target.cpu().double())
+    values = values.clamp(min=0)
+    directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
+    ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.mean()))
+    root = (vectors * (values + ridge).rsqrt()) @ vectors.T
+    whiten = root.to(target)
+
+    def statistic(features: Tensor) -> Tensor:
+        return whiten @ gram(features) @ whiten
+
+    return statistic
+
+
+MEASURES: dict[str, Measure] = {"whitened-gram": whitened_gram, "gram": plain_gram}
+
+
+def _ridge(values: Tensor, directions: float) -> float:
+    """Return the ridge at which sum v / (v + ridge) is the number of directions."""
+    low, high = 1e-9 * float(values.max()), 1e9 * float(values.max())
+    for _ in range(80):
+        middle = (low * high) ** 0.5
+        if float((values / (values + middle)).sum()) > directions:
+            low = middle
+        else:
+            high = middle
+    return high

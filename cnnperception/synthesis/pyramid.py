@@ -1,0 +1,47 @@
+"""Coarse-to-fine schedules: large structure is found where pixels are few and steps cheap."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One stage of a schedule: the size worked at, (height, width), and how long."""
+
+    size: tuple[int, int]
+    evaluations: int
+
+
+def coarse_to_fine(
+    size: tuple[int, int], evaluations: int, *, smallest: int = 64, multiple: int = 1
+) -> tuple[Level, ...]:
+    """Return levels that double the size up to `size`, most evaluations where they are cheap.
+
+    Each level gets two thirds of the evaluations of the next coarser one, so half the size and
+    a quarter of the cost go to one and a half times as many steps.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the final image.
+    evaluations : int
+        In all, shared among the levels.
+    smallest : int
+        The shorter side of the coarsest level is at least this.
+    multiple : int
+        Sides of the coarser levels are rounded to multiples of it.
+    """
+    scales = [1.0]
+    while min(size) * scales[0] / 2 >= smallest:
+        scales.insert(0, scales[0] / 2)
+    shares = [(2 / 3) ** index for index in range(len(scales))]
+    counts = [max(1, round(evaluations * share / sum(shares))) for share in shares]
+
+    def scaled(side: int, scale: float) -> int:
+        return side if scale == 1 else max(multiple, round(side * scale / multiple) * multiple)
+
+    return tuple(
+        Level((scaled(size[0], scale), scaled(size[1], scale)), count)
+        for scale, count in zip(scales, counts, strict=True)
+    )

@@ -1,0 +1,173 @@
+"""From a schedule and its objectives to a finished image: progress, interruption, resumption."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from .. import images as image_files
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .objective import Objective
+from .pyramid import Level
+from .solver import State, minimise
+
+LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisResult:
+    """What a synthesis made.
+
+    Attributes
+    ----------
+    images : Tensor, shape (batch, 3, height, width), float32
+        RGB in [0, 1].
+    losses : DataFrame
+        Columns evaluation, level, height, width, image (index in the batch), term, loss: the
+        relative loss of each term at each evaluation, of the best image until then.
+    provenance : dict
+        Every setting, the seeds, versions and the hash of the model: JSON values only.
+    finished : bool
+        False when the synthesis was interrupted; `images` are the best until then.
+    """
+
+    images: Tensor
+    losses: pd.DataFrame
+    provenance: dict[str, Any]
+    finished: bool = True
+
+    @property
+    def image(self) -> Tensor:
+        """The first image, shape (3, height, width)."""
+        return self.images[0]
+
+    def final_losses(self) -> pd.Series:
+        """Return the loss of each term of the first image at the end, by term."""
+        first = self.losses[self.losses["image"] == 0]
+        return first[first["evaluation"] == first["evaluation"].max()].set_index("term")["loss"]
+
+
+def synthesize(
+    objective_at: Callable[[tuple[int, int]], Objective],
+    schedule: Sequence[Level],
+    start: Tensor,
+    provenance: dict[str, Any],
+    *,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 25,
+) -> SynthesisResult:
+    """Optimise images through the levels of a schedule.
+
+    Parameters
+    ----------
+    objective_at : callable
+        (height, width) -> the objective for images of that size.
+    schedule : sequence of Level
+        From coarse to fine.
+    start : Tensor, shape (batch, 3, height, width)
+        At the size of the first level. Each later level starts from the enlarged result.
+    provenance : dict
+        What makes this synthesis this one: a checkpoint resumes only under the same.
+    progress : bool
+        Show a bar with the time left.
+    checkpoint : path-like, optional
+        Written every `checkpoint_every` evaluations and at an interruption; when it exists, the
+        synthesis goes on from it, to the same result as if it had never stopped. Removed at the
+        end.
+    checkpoint_every : int
+
+    Returns
+    -------
+    SynthesisResult
+        After Ctrl-C, with the best images until then and `finished` False.
+
+    Raises
+    ------
+    ValueError
+        When the checkpoint belongs to other settings.
+    FloatingPointError
+        When the loss of the starting images is not finite.
+    """
+    path = None if checkpoint is None else Path(checkpoint)
+    at = Checkpoint(level=0, state=None, images=start, losses=[])
+    if path is not None and path.exists():
+        at = load_checkpoint(path, provenance, start.device)
+    total = sum(level.evaluations for level in schedule)
+    done = len(at.losses)
+    bar = _Bar(total, done, progress)
+    finished = False
+    try:
+        for index in range(at.level, len(schedule)):
+            level = schedule[index]
+            if at.images.shape[-2:] != level.size:
+                at.images = image_files.resize(at.images, level.size)
+            objective = objective_at(level.size)
+            for state in _level(objective, level, at):
+                at.state, at.level = state, index
+                at.losses.append((index, level.size, objective.names, state.terms.cpu()))
+                bar.advance(objective, state)
+                if path is not None and len(at.losses) % checkpoint_every == 0:
+                    save_checkpoint(path, at, provenance)
+            assert at.state is not None
+            at.images, at.state, at.level = at.state.images, None, index + 1
+        finished = True
+    except KeyboardInterrupt:
+        if path is not None:
+            save_checkpoint(path, at, provenance)
+    finally:
+        bar.close()
+    if finished and path is not None:
+        path.unlink(missing_ok=True)
+    best = at.images if at.state is None else at.state.images
+    if best.shape[-2:] != schedule[-1].size:
+        best = image_files.resize(best, schedule[-1].size)
+    return SynthesisResult(
+        images=best.detach().float().clamp(0, 1),
+        losses=_table(at.losses),
+        provenance={**provenance, "evaluations": len(at.losses), "finished": finished},
+        finished=finished,
+    )
+
+
+def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State]:
+    search = minimise(objective, at.images, state=at.state)
+    spent = 0 if at.state is None else at.state.evaluations
+    for state in search:
+        yield state
+        spent = state.evaluations
+        if spent >= level.evaluations or (spent % 10 == 0 and bool(state.stalled().all())):
+            return
+
+
+def _table(losses: list[Any]) -> pd.DataFrame:
+    rows = [
+        (evaluation, level, *size, image, term, float(terms[image, column]))
+        for evaluation, (level, size, names, terms) in enumerate(losses)
+        for image in range(len(terms))
+        for column, term in enumerate(names)
+    ]
+    return pd.DataFrame(rows, columns=list(LOSS_COLUMNS))
+
+
+class _Bar:
+    """A progress bar that shows the loss now and then, or nothing."""
+
+    def __init__(self, total: int, done: int, show: bool):
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, initial=done, disable=not show, dynamic_ncols=True)
+
+    def advance(self, objective: Objective, state: State) -> None:
+        self.bar.update()
+        if not self.bar.disable and state.evaluations % 10 == 0:
+            self.bar.set_postfix(loss=f"{float(state.loss.mean()):.2e}", refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()

@@ -1,0 +1,166 @@
+"""What every kind of synthesis checks, chooses and records before it starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import runtime
+from ..models.interface import VisionModel, fingerprint, receptive_field, wrap_around
+from ..models.registry import load_model
+from .objective import MEASURES, Measure
+from .pyramid import Level
+
+
+def default_model(model: VisionModel | None) -> VisionModel:
+    """Return the model, or the embedded random filters on the fastest device."""
+    return load_model("random-filters") if model is None else model
+
+
+def prepare(image: Tensor, model: VisionModel, role: str) -> Tensor:
+    """Return an image as (1, 3, height, width) float32 where the model is.
+
+    Raises
+    ------
+    ValueError
+        When it is not one RGB image.
+    FloatingPointError
+        When a pixel is not finite.
+    """
+    batched = image[None] if image.ndim == 3 else image
+    if batched.ndim != 4 or batched.shape[:2] != (1, 3):
+        raise ValueError(
+            f"the {role} must be one RGB image of shape (3, height, width) in [0, 1]; "
+            f"got {tuple(image.shape)}"
+        )
+    if not torch.isfinite(batched).all():
+        raise FloatingPointError(f"the {role} has pixels that are not finite numbers")
+    if batched.min() < -1e-3 or batched.max() > 1 + 1e-3:
+        raise ValueError(
+            f"the {role} must be in [0, 1]; its values run from {float(batched.min()):.3g} to "
+            f"{float(batched.max()):.3g} (divide 8-bit pixels by 255)"
+        )
+    device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+    return batched.to(device=device, dtype=torch.float32)
+
+
+def recommended(
+    model: VisionModel, purpose: str, layers: str | Iterable[str] | None
+) -> str | Sequence[str]:
+    """Return the layers asked for, or those the model recommends for a purpose.
+
+    Raises
+    ------
+    ValueError
+        When none are given and the model recommends none.
+    """
+    if layers is not None:
+        return layers if isinstance(layers, str) else list(layers)
+    suited = model.recommended.get(purpose, ())
+    if not suited:
+        raise ValueError(
+            f"{model.name} does not say which layers suit {purpose}; name some "
+            f"(it has {len(model.layers)}: `cnnperception models {model.name}` lists them)"
+        )
+    return suited
+
+
+def size_of(size: int | tuple[int, int] | None, source: Tensor) -> tuple[int, int]:
+    """Return (height, width) of a result: as given, square for one number, or the source's."""
+    if size is None:
+        return int(source.shape[-2]), int(source.shape[-1])
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"size must be positive; got {height} x {width}")
+    return int(height), int(width)
+
+
+def scaled(image: Tensor, scale: float) -> tuple[int, int]:
+    """Return the (height, width) of an image at a scale, at least one pixel."""
+    height, width = image.shape[-2:]
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def provenance(
+    task: str, model: VisionModel, sources: dict[str, Tensor], **settings: Any
+) -> dict[str, Any]:
+    """Return the record of a synthesis: JSON values that would make it again."""
+    return {
+        "task": task,
+        **settings,
+        "model": {"name": model.name, **model.provenance, "sha256": fingerprint(model)},
+        "sources": {
+            role: {"shape": list(image.shape), "sha256": _hash(image)}
+            for role, image in sources.items()
+        },
+        "versions": runtime.versions(),
+    }
+
+
+def layers_that_fit(
+    model: VisionModel, layers: Sequence[str], image: Tensor, share: float = 1.0
+) -> tuple[str, ...]:
+    """Return the layers that see no more than a share of the image's shorter side.
+
+    At least the layer that sees least is kept.
+
+    A layer that sees more than the whole image has no texture to summarise: its statistics
+    describe, and would dictate, the arrangement of this one picture.
+    """
+    fields = {layer: receptive_field(model, layer) for layer in layers}
+    side = min(image.shape[-2:])
+    fitting = tuple(layer for layer in layers if fields[layer] <= share * side)
+    return fitting or (min(fields, key=lambda layer: fields[layer]),)
+
+
+def check_sees_all(model: VisionModel, layers: Sequence[str], image: Tensor, role: str) -> None:
+    """Raise ValueError when an image is smaller than what a layer's units see."""
+    fields = {layer: receptive_field(model, layer) for layer in layers}
+    side = min(image.shape[-2:])
+    deepest = max(fields, key=lambda layer: fields[layer])
+    if fields[deepest] > side:
+        fitting = [layer for layer in layers if fields[layer] <= side]
+        advice = f"use only {', '.join(fitting)}, or" if fitting else "use"
+        raise ValueError(
+            f"the shorter side of the {role} is {side} pixels, but a unit of layer {deepest!r} of "
+            f"{model.name} sees {fields[deepest]}; {advice} a larger {role}"
+        )
+
+
+def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Level]) -> None:
+    """Raise ValueError when the images of a schedule cannot wrap around in a model's layers."""
+    device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+    for level in levels:
+        blank = torch.zeros((1, 3, *level.size), device=device)
+        with torch.no_grad(), wrap_around(model):
+            features = model.features(blank, layers)
+        for layer, response in features.items():
+            if any(
+                side % cells for side, cells in zip(level.size, response.shape[2:], strict=True)
+            ):
+                raise ValueError(
+                    f"an image of {level.size[0]} x {level.size[1]} pixels cannot tile: layer "
+                    f"{layer!r} of {model.name} does not divide it evenly; use sides that are "
+                    "multiples of a higher power of 2"
+                )
+
+
+def measure(name: str) -> Measure:
+    """Return the statistic of a name.
+
+    Raises
+    ------
+    ValueError
+        When there is none of that name.
+    """
+    if name not in MEASURES:
+        raise ValueError(f"no statistic is called {name!r}; there are {', '.join(MEASURES)}")
+    return MEASURES[name]
+
+
+def _hash(image: Tensor) -> str:
+    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

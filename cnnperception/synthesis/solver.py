@@ -1,0 +1,237 @@
+"""Limited-memory BFGS over the pixels of a batch, every image with a search of its own.
+
+The images of a batch share each evaluation of the model and nothing else: each has its history,
+step and line search, so an image comes out the same alone or in company. Nothing in the loop
+waits for a number to arrive from the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+# images (batch, 3, height, width) -> loss (batch,), gradient like images, terms (batch, term)
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
+SUFFICIENT_DECREASE = 1e-4  # Armijo's constant (Nocedal & Wright 2006, eq. 3.6a)
+LARGEST_STEP = 0.1  # root mean square change of the pixels in one step
+FIRST_STEP = 0.02  # the same for the first step, whose scale no curvature tells
+MOST_BACKTRACKS = 12
+
+
+@dataclasses.dataclass
+class State:
+    """Everything the search knows; saving it and going on is the same as never stopping.
+
+    Attributes
+    ----------
+    images : Tensor, shape (batch, 3, height, width)
+        The best images so far: the loss of accepted images never rises.
+    loss, terms : Tensor, shape (batch,) and (batch, term)
+        Loss of `images`, and its parts.
+    gradient, direction : Tensor, like `images`
+    step, slope : Tensor, shape (batch,)
+        Length of the step to try next along `direction`, and the slope of the loss there.
+    displacements, changes : Tensor, shape (history, batch, pixel)
+        Ring buffers of the last steps and of the changes of the gradient over them.
+    curvatures : Tensor, shape (history, batch)
+        1 / (displacement . change); 0 marks an empty place.
+    accepted, backtracks : Tensor of int64, shape (batch,)
+        Pairs stored so far, and tries rejected since the last accepted one.
+    evaluations : int
+        Evaluations of the model so far.
+    """
+
+    images: Tensor
+    loss: Tensor
+    terms: Tensor
+    gradient: Tensor
+    direction: Tensor
+    step: Tensor
+    slope: Tensor
+    displacements: Tensor
+    changes: Tensor
+    curvatures: Tensor
+    accepted: Tensor
+    backtracks: Tensor
+    evaluations: int
+
+    def stalled(self) -> Tensor:
+        """Return, for each image (batch,), whether no step along the gradient lowers the loss."""
+        return self.backtracks > 2 * MOST_BACKTRACKS
+
+
+def minimise(
+    evaluate: Evaluate, start: Tensor, *, history: int = 20, state: State | None = None
+) -> Iterator[State]:
+    """Lower a loss by L-BFGS, yielding the state after every evaluation, without end.
+
+    Nocedal & Wright (2006), algorithm 7.5, with backtracking by quadratic interpolation. A
+    curvature condition is not searched for, as that costs evaluations: a pair of bad curvature
+    is left out of the history, and the initial scaling (eq. 7.20) soon makes 1 the right step.
+
+    Parameters
+    ----------
+    evaluate : callable
+        images -> (loss (batch,), gradient, terms (batch, term)).
+    start : Tensor, shape (batch, 3, height, width)
+        Ignored when `state` is given.
+    history : int
+        Pairs kept for the approximation of the Hessian.
+    state : State, optional
+        Where an earlier search stopped.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss or gradient of the start is not finite.
+    """
+    if state is None:
+        state = _begin(evaluate, start, history)
+        yield state
+    while True:
+        state = _advance(evaluate, state)
+        yield state
+
+
+def _begin(evaluate: Evaluate, start: Tensor, history: int) -> State:
+    loss, gradient, terms = evaluate(start)
+    if not (torch.isfinite(loss).all() and torch.isfinite(gradient).all()):
+        raise FloatingPointError(
+            "the loss of the starting image or its gradient is not a finite number; look for "
+            "NaN or infinite weights in the model, or use full precision"
+        )
+    batch, pixels = len(start), start[0].numel()
+    buffers = [start.new_zeros((history, batch, pixels)) for _ in range(2)]
+    counters = [torch.zeros(batch, dtype=torch.int64, device=start.device) for _ in range(2)]
+    step, slope = _first_step(gradient)
+    return State(
+        images=start,
+        loss=loss,
+        terms=terms,
+        gradient=gradient,
+        direction=-gradient,
+        step=step,
+        slope=slope,
+        displacements=buffers[0],
+        changes=buffers[1],
+        curvatures=start.new_zeros((history, batch)),
+        accepted=counters[0],
+        backtracks=counters[1],
+        evaluations=1,
+    )
+
+
+def _advance(evaluate: Evaluate, state: State) -> State:
+    trial = state.images + _spread(state.step) * state.direction
+    loss, gradient, terms = evaluate(trial)
+    # Rounding alone must not reject a step at the end of the search.
+    rounding = 4 * torch.finfo(loss.dtype).eps * state.loss.abs()
+    enough = state.loss + SUFFICIENT_DECREASE * state.step * state.slope + rounding
+    good = torch.isfinite(loss) & (loss <= enough)
+    good &= torch.isfinite(gradient).flatten(1).all(dim=1)
+
+    accepted = _remember(state, trial, gradient, good)
+    images = torch.where(_spread(good), trial, state.images)
+    new_gradient = torch.where(_spread(good), gradient, state.gradient)
+    backtracks = torch.where(good, 0, state.backtracks + 1)
+    # A direction that fails so often is wrong: go back to the gradient, once.
+    restart = backtracks == MOST_BACKTRACKS
+    state.curvatures.masked_fill_(restart, 0.0)
+
+    searched = _direction(state, new_gradient, accepted)
+    keep = _spread(good | restart)
+    direction = torch.where(keep, searched, state.direction)
+    slope = _dot(direction, new_gradient)
+    uphill = slope >= 0
+    direction = torch.where(_spread(uphill), -new_gradient, direction)
+    slope = torch.where(uphill, -_dot(new_gradient, new_gradient), slope)
+
+    shorter = _shorter_step(state, loss)
+    fresh = torch.where(
+        state.curvatures.any(dim=0), _full_step(direction), _first_step(direction)[0]
+    )
+    return dataclasses.replace(
+        state,
+        images=images,
+        loss=torch.where(good, loss, state.loss),
+        terms=torch.where(good[:, None], terms, state.terms),
+        gradient=new_gradient,
+        direction=direction,
+        step=torch.where(good | restart, fresh, shorter),
+        slope=slope,
+        accepted=accepted,
+        backtracks=backtracks,
+        evaluations=state.evaluations + 1,
+    )
+
+
+def _remember(state: State, trial: Tensor, gradient: Tensor, good: Tensor) -> Tensor:
+    """Store the pair of each accepted step whose curvature is positive; return the new counts."""
+    displacement = (trial - state.images).flatten(1)
+    change = (gradient - state.gradient).flatten(1)
+    curvature = (displacement * change).sum(dim=1)
+    scale = displacement.norm(dim=1) * change.norm(dim=1)
+    store = good & (curvature > 1e-8 * scale) & (curvature > 0)
+    place, image = (
+        state.accepted % len(state.curvatures),
+        torch.arange(len(good), device=good.device),
+    )
+    for buffer, new in ((state.displacements, displacement), (state.changes, change)):
+        buffer[place, image] = torch.where(store[:, None], new, buffer[place, image])
+    inverse = torch.where(store, 1 / curvature, state.curvatures[place, image])
+    state.curvatures[place, image] = inverse
+    return state.accepted + store
+
+
+def _direction(state: State, gradient: Tensor, accepted: Tensor) -> Tensor:
+    """Return minus the approximate inverse Hessian times the gradient (two-loop recursion)."""
+    history, image = len(state.curvatures), torch.arange(len(accepted), device=gradient.device)
+    q = gradient.flatten(1)
+    places = [(accepted - 1 - age) % history for age in range(history)]
+    weights = []
+    for place in places:
+        inverse = state.curvatures[place, image]
+        weight = inverse * (state.displacements[place, image] * q).sum(dim=1)
+        q = q - weight[:, None] * state.changes[place, image]
+        weights.append(weight)
+    inverse, change = state.curvatures[places[0], image], state.changes[places[0], image]
+    scale = 1 / (inverse * change.square().sum(dim=1))
+    q = torch.where(inverse > 0, scale, 1.0)[:, None] * q
+    for place, weight in zip(reversed(places), reversed(weights), strict=True):
+        inverse = state.curvatures[place, image]
+        correction = weight - inverse * (state.changes[place, image] * q).sum(dim=1)
+        q = q + correction[:, None] * state.displacements[place, image]
+    return -q.view_as(gradient)
+
+
+def _shorter_step(state: State, loss: Tensor) -> Tensor:
+    """Return the minimum of the parabola through what is known, within a tenth and a half."""
+    excess = loss - state.loss - state.step * state.slope
+    parabola = -state.slope * state.step.square() / (2 * excess)
+    parabola = torch.where(torch.isfinite(parabola), parabola, 0.0)
+    return torch.clamp(parabola, 0.1 * state.step, 0.5 * state.step)
+
+
+def _full_step(direction: Tensor) -> Tensor:
+    return torch.clamp(LARGEST_STEP / _size(direction), max=1.0)
+
+
+def _first_step(direction: Tensor) -> tuple[Tensor, Tensor]:
+    return FIRST_STEP / _size(direction), -_dot(direction, direction)
+
+
+def _size(direction: Tensor) -> Tensor:
+    root_mean_square = direction.flatten(1).square().mean(dim=1).sqrt()
+    return root_mean_square.clamp(min=torch.finfo(direction.dtype).tiny)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.flatten(1) * b.flatten(1)).sum(dim=1)
+
+
+def _spread(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
