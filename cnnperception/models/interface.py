@@ -33,10 +33,15 @@ class VisionModel(Protocol):
         Layers that suit a purpose: any of "texture", "style", "content". May be empty.
     """
 
-    name: str
-    layers: Sequence[str]
-    provenance: Mapping[str, Any]
-    recommended: Mapping[str, tuple[str, ...]]
+    # Read-only here, so that a plain attribute of a narrower type fits.
+    @property
+    def name(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[str]: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+    @property
+    def recommended(self) -> Mapping[str, tuple[str, ...]]: ...
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the responses of the named layers.

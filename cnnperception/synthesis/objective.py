@@ -96,7 +96,7 @@ class Objective:
     @property
     def names(self) -> tuple[str, ...]:
         """The name of each term, in the order of the losses."""
-        return tuple(term.name for term in (*self.terms, *self.pixel_terms))
+        return tuple(term.name for term in self.terms) + tuple(t.name for t in self.pixel_terms)
 
     def losses(self, images: Tensor) -> Tensor:
         """Return the unweighted loss of each term, shape (batch, term)."""
@@ -112,8 +112,9 @@ class Objective:
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             losses = self.losses(images)
-            weights = losses.new_tensor([t.weight for t in (*self.terms, *self.pixel_terms)])
-            total = losses @ weights
+            weights = [term.weight for term in self.terms]
+            weights += [term.weight for term in self.pixel_terms]
+            total = losses @ losses.new_tensor(weights)
             # The images do not influence each other, so one sum gives every image its gradient.
             (gradient,) = torch.autograd.grad(total.sum(), images)
         return total.detach(), gradient, losses.detach()
