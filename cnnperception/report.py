@@ -1,0 +1,180 @@
+"""A self-contained HTML report: one file that any browser opens, from figures and tables."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from . import runtime
+from .figures import to_pixels
+from .files import json_text, write_text
+
+_FIGURE_DPI = 200
+# What a page of this width can show on a screen with two pixels to the point.
+_LONGEST_SIDE = 2000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    Attributes
+    ----------
+    source : Figure, Tensor, ndarray or path
+        A matplotlib figure; an image (3, height, width) with values in [0, 1], or an array as
+        `figures.to_pixels` takes it; or the path of an image file.
+    caption : str
+        Stands below it.
+    alt : str
+        What the picture shows, for those who cannot see it; the caption if not given.
+    """
+
+    source: Any
+    caption: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report: a DataFrame, its index shown where it has names, and a caption."""
+
+    frame: pd.DataFrame
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a report: paragraphs parted by blank lines, then pictures, then tables."""
+
+    title: str
+    text: str = ""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    title: str,
+    sections: Sequence[Section],
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write a report as a single HTML file, pictures included.
+
+    It needs no network and no script, follows the reader's choice of light or dark, and fits
+    telephones and paper. The same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    title : str
+    sections : sequence of Section
+    settings : mapping
+        What was asked for, seeds included; shown as JSON at the end, beside the versions of the
+        packages, both folded.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When there is no section, a picture has neither caption nor alt text, or something else
+        is given for a picture or a table. Nothing is written then.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    if not sections:
+        raise ValueError("a report needs at least one section")
+    templates = Environment(
+        loader=PackageLoader("cnnperception"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("report.html.jinja").render(
+        title=title,
+        sections=[_section(section, number) for number, section in enumerate(sections, 1)],
+        settings=json_text(settings),
+        versions=runtime.versions(),
+    )
+    write_text(path, page)
+    return Path(path)
+
+
+def _section(section: Section, number: int) -> dict[str, Any]:
+    return {
+        "id": f"section-{number}",
+        "title": section.title,
+        "paragraphs": [part.strip() for part in section.text.split("\n\n") if part.strip()],
+        "pictures": [_picture(picture, section.title) for picture in section.pictures],
+        "tables": [_table(table, section.title) for table in section.tables],
+    }
+
+
+def _picture(picture: Picture, section: str) -> dict[str, Any]:
+    if not (picture.caption or picture.alt):
+        raise ValueError(f"a picture in section {section!r} has neither caption nor alt text")
+    png, width = _png(picture.source)
+    return {
+        "data": base64.b64encode(png).decode("ascii"),
+        "width": width,
+        "caption": picture.caption,
+        "alt": picture.alt or picture.caption,
+    }
+
+
+def _png(source: Any) -> tuple[bytes, int]:
+    """Return a picture as PNG, and how wide to show it, in CSS pixels."""
+    if isinstance(source, Figure):
+        buffer = io.BytesIO()
+        source.savefig(buffer, format="png", dpi=_FIGURE_DPI)
+        return buffer.getvalue(), round(source.get_figwidth() * 96)
+    if isinstance(source, str | os.PathLike):
+        from . import images
+
+        source = images.read(source)
+    pixels = Image.fromarray((to_pixels(source) * 255).round().astype(np.uint8))
+    pixels.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    buffer = io.BytesIO()
+    pixels.save(buffer, "PNG")
+    return buffer.getvalue(), pixels.width
+
+
+def _table(table: Table, section: str) -> dict[str, Any]:
+    frame = table.frame
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"a table in section {section!r} is a {type(frame).__name__}, not a DataFrame"
+        )
+    # The numbers 0, 1, 2 ... say nothing; any other index names the rows.
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(names=[str(name or "") for name in frame.index.names])
+    header = [" / ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return {"caption": table.caption, "header": header, "rows": rows}
+
+
+def _cell(value: Any) -> tuple[str, bool]:
+    """Return a value as text, four digits of it, and whether it is a number."""
+    if isinstance(value, bool | np.bool_):
+        return ("yes" if value else "no"), False
+    if isinstance(value, Integral):
+        return str(value), True
+    if isinstance(value, Real):
+        return ("–" if np.isnan(float(value)) else f"{float(value):.4g}"), True
+    return ("–" if value is None or value is pd.NA else str(value)), False
