@@ -76,7 +76,7 @@ def stimulus_ids(rdms: xr.DataArray) -> list[Hashable]:
     if "stimulus_a" not in rdms.coords or "stimulus_b" not in rdms.coords:
         return list(range(count))
     first, second = rdms["stimulus_a"].values, rdms["stimulus_b"].values
-    names = np.array([first[0], *second[: count - 1]], dtype=object)
+    names = np.array([*first[:1].tolist(), *second[: count - 1].tolist()], dtype=object)
     rows, columns = np.triu_indices(count, 1)
     if (names[rows] != first).any() or (names[columns] != second).any():
         raise ValueError(
