@@ -161,12 +161,18 @@ def _table(table: Table, section: str) -> dict[str, Any]:
         raise TypeError(
             f"a table in section {section!r} is a {type(frame).__name__}, not a DataFrame"
         )
+    header = [" / ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in frame.columns]
+    rows: list[Any] = list(frame.itertuples(index=False, name=None))
     # The numbers 0, 1, 2 ... say nothing; any other index names the rows.
     if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index(names=[str(name or "") for name in frame.index.names])
-    header = [" / ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in frame.columns]
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-    return {"caption": table.caption, "header": header, "rows": rows}
+        header = [*(str(name or "") for name in frame.index.names), *header]
+        names = [name if isinstance(name, tuple) else (name,) for name in frame.index]
+        rows = [(*name, *row) for name, row in zip(names, rows, strict=True)]
+    return {
+        "caption": table.caption,
+        "header": header,
+        "rows": [[_cell(value) for value in row] for row in rows],
+    }
 
 
 def _cell(value: Any) -> tuple[str, bool]:
