@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnperception.models.hmax import HMAX
-from cnnperception.models.prototypes import EMBEDDED_FILE, Prototypes, imprint
+from cnnperception.models.hmax import HMAX, imprint
+from cnnperception.models.hmax.prototypes import EMBEDDED, EMBEDDED_BYPASS
 
 PICTURES = [
     "astronaut.png", "brick.png", "camera.png", "chelsea.png", "china.jpg", "coffee.png",
@@ -38,16 +38,11 @@ def read(name: str) -> Tensor:
 
 
 def main() -> None:
-    """Write the embedded prototypes."""
-    blank = Prototypes({1: torch.zeros(1, 4, 1, 1)}, record=None, provenance={})
-    model = HMAX(prototypes=blank)
-
-    def c1(image: Tensor) -> dict[int, Tensor]:
-        maps = model.features(image, ["c1"])
-        return {int(name.removeprefix("c1/band")): value for name, value in maps.items()}
-
-    images = {Path(name).stem: read(name) for name in PICTURES}
-    imprint(images, c1, seed=SEED).save(EMBEDDED_FILE)
+    """Write the embedded prototypes: S2's, and the bypass route's."""
+    model = HMAX(prototypes=None)
+    images = [(Path(name).stem, read(name)) for name in PICTURES]
+    imprint(model, images, seed=SEED).save(EMBEDDED)
+    imprint(model, images, sizes=(6, 9, 12, 15), count=125, seed=SEED).save(EMBEDDED_BYPASS)
 
 
 if __name__ == "__main__":

@@ -23,4 +23,4 @@ class Pixels(nn.Module):
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the images under the name `pixels`."""
         check_images(images)
-        return {name: images for name in resolve_layers(self, layers)}
+        return dict.fromkeys(resolve_layers(self, layers), images)

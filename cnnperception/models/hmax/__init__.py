@@ -1,0 +1,11 @@
+"""HMAX: a feedforward hierarchy of simple and complex cells, and how its prototypes are made."""
+
+from .imprinting import cluster as cluster
+from .imprinting import imprint as imprint
+from .imprinting import matched_noise as matched_noise
+from .imprinting import shuffled as shuffled
+from .matfile import read_patch_set as read_patch_set
+from .matfile import write_patch_set as write_patch_set
+from .model import HMAX as HMAX
+from .prototypes import Prototypes as Prototypes
+from .views import ViewTuned as ViewTuned

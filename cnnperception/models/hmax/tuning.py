@@ -1,0 +1,181 @@
+"""S2 and C2: similarity of C1 patches to stored ones, and the best match anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .cells import window_sums
+
+
+class Winners(NamedTuple):
+    """The window that each unit answers most to: its band and its first C1 cell.
+
+    Each of shape (batch, unit), int64. With "same" padding the first cell can be negative.
+    """
+
+    band: Tensor
+    row: Tensor
+    column: Tensor
+
+
+class TunedUnits(nn.Module):
+    """Units tuned to stored patches of one size.
+
+    Parameters
+    ----------
+    patches : Tensor, shape (unit, orientation, size, size)
+    afferents : Tensor of the same shape, or None
+        1 where a unit has an input and 0 where it has none; None: everywhere.
+    tuning : str
+        "gaussian": exp(-d^2 / (2 sigma^2 alpha)); "distance": the Euclidean distance d itself.
+    sigma : float
+    normalisation : str
+        What keeps large patches from being harder to match. "area": alpha = (size / 4)^2 (Mutch &
+        Lowe 2008); "norm": alpha = ||P||^2, each unit its own; "none": alpha = 1.
+    same : bool
+        Whether windows may reach over the border of the C1 map, where it is 0.
+    """
+
+    def __init__(
+        self,
+        patches: Tensor,
+        afferents: Tensor | None = None,
+        *,
+        tuning: str = "gaussian",
+        sigma: float = 1 / 3,
+        normalisation: str = "area",
+        same: bool = False,
+    ):
+        super().__init__()
+        self.size = patches.shape[-1]
+        self.tuning, self.same = tuning, same
+        masked = patches if afferents is None else patches * afferents
+        self.register_buffer("patches", masked.contiguous())
+        self.register_buffer("afferents", None if afferents is None else afferents.to(patches))
+        norms = masked.square().sum(dim=(1, 2, 3))
+        alpha = {
+            "area": torch.full_like(norms, (self.size / 4) ** 2),
+            "norm": norms,
+            "none": torch.ones_like(norms),
+        }[normalisation]
+        self.register_buffer("norms", norms, persistent=False)
+        self.register_buffer("widths", 2 * sigma**2 * alpha, persistent=False)
+
+    def fits(self, maps: Tensor) -> bool:
+        """Say whether a C1 map is large enough for one window."""
+        return self.same or min(maps.shape[-2:]) >= self.size
+
+    def maps(self, maps: Tensor) -> Tensor:
+        """Return S2: every unit's response to every window of a C1 map.
+
+        Parameters
+        ----------
+        maps : Tensor, shape (batch, orientation, height, width)
+
+        Returns
+        -------
+        Tensor, shape (batch, unit, height - size + 1, width - size + 1)
+            With `same`, (batch, unit, height, width).
+        """
+        padded = self._padded(maps)
+        norms, widths = self._like("norms", maps), self._like("widths", maps)
+        distance = (norms[:, None, None] - self._score(padded)).clamp_min(0)
+        return self._response(distance, widths[:, None, None])
+
+    def best(self, bands: Mapping[int, Tensor]) -> Tensor:
+        """Return C2: every unit's best response over all windows of all bands.
+
+        The best window is searched first, and only its response is computed exactly and with
+        gradients: a maximum depends on nothing else.
+
+        Parameters
+        ----------
+        bands : mapping of int to Tensor
+            C1 maps by band, each (batch, orientation, height, width) and large enough.
+
+        Returns
+        -------
+        Tensor, shape (batch, unit)
+        """
+        padded = {band: self._padded(maps) for band, maps in bands.items()}
+        found = _windows(padded, self._search(padded), self.size)
+        difference = found - self._like("patches", found)
+        if self.afferents is not None:
+            difference = difference * self._like("afferents", found)
+        distance = difference.square().sum(dim=(2, 3, 4))
+        return self._response(distance, self._like("widths", found))
+
+    def winners(self, bands: Mapping[int, Tensor]) -> Winners:
+        """Return where every unit's best window lies; arguments as those of `best`."""
+        band, row, column = self._search({k: self._padded(maps) for k, maps in bands.items()})
+        before = (self.size - 1) // 2 if self.same else 0
+        return Winners(band, row - before, column - before)
+
+    @torch.no_grad()
+    def _search(self, bands: Mapping[int, Tensor]) -> Winners:
+        best, places = None, None
+        for band, maps in bands.items():
+            score = self._score(maps)
+            highest, index = score.flatten(2).max(dim=2)
+            width = score.shape[-1]
+            here = torch.stack([torch.full_like(index, band), index // width, index % width])
+            if best is None or places is None:
+                best, places = highest, here
+            else:
+                places = torch.where(highest > best, here, places)
+                best = torch.maximum(highest, best)
+        assert places is not None
+        return Winners(*places)
+
+    def _score(self, padded: Tensor) -> Tensor:
+        """Return 2 <X, P> - ||X||^2 for all windows X: what ||P||^2 - d^2 is."""
+        matched = functional.conv2d(padded, 2 * self._like("patches", padded))
+        if self.afferents is None:
+            return matched - window_sums(padded.square().sum(dim=1, keepdim=True), self.size)
+        return matched - functional.conv2d(padded.square(), self._like("afferents", padded))
+
+    def _response(self, distance: Tensor, widths: Tensor) -> Tensor:
+        """Return the response to a squared distance."""
+        if self.tuning == "gaussian":
+            return torch.exp(-distance / widths)
+        # The root has no slope at 0; units that match exactly have nowhere better to go.
+        exact = distance == 0
+        return distance.masked_fill(exact, 1).sqrt().masked_fill(exact, 0)
+
+    def _padded(self, maps: Tensor) -> Tensor:
+        if not self.same:
+            return maps
+        before, after = (self.size - 1) // 2, self.size // 2
+        return functional.pad(maps, (before, after, before, after))
+
+    def _like(self, name: str, other: Tensor) -> Tensor:
+        return self.get_buffer(name).to(other.dtype)
+
+
+def _windows(bands: Mapping[int, Tensor], at: Winners, size: int) -> Tensor:
+    """Return the C1 windows at given places: (batch, unit, orientation, size, size)."""
+    flat = torch.cat([maps.flatten(1) for maps in bands.values()], dim=1)
+    device, orientations = flat.device, next(iter(bands.values())).shape[1]
+    starts, heights, widths = {}, {}, {}
+    start = 0
+    for band, maps in bands.items():
+        starts[band], heights[band], widths[band] = start, maps.shape[2], maps.shape[3]
+        start += maps[0].numel()
+
+    def look_up(numbers: dict[int, int]) -> Tensor:
+        table = [numbers.get(band, 0) for band in range(max(bands) + 1)]
+        return torch.tensor(table, device=device)[at.band][..., None, None, None]
+
+    width = look_up(widths)
+    first = (
+        look_up(starts) + at.row[..., None, None, None] * width + at.column[..., None, None, None]
+    )
+    plane = torch.arange(orientations, device=device)[:, None, None]
+    row, column = torch.arange(size, device=device)[:, None], torch.arange(size, device=device)
+    cells = first + plane * look_up(heights) * width + row * width + column
+    return flat.gather(1, cells.flatten(1)).view(cells.shape)
