@@ -40,7 +40,8 @@ class SimpleCells:
         self._height, self._width = grey.shape[-2:]
         self._shape = (next_fast_len(self._height, True), next_fast_len(self._width, True))
         # The filters have no mean, so the image's own only costs digits.
-        self._spectrum = torch.fft.rfft2(grey - grey.mean(dim=(2, 3), keepdim=True), s=self._shape)
+        mean = grey.mean(dim=(2, 3), keepdim=True).detach()
+        self._spectrum = torch.fft.rfft2(grey - mean, s=self._shape)
         self._squares = grey.square()
 
     def __call__(self, size: int) -> Tensor:

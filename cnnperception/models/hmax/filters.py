@@ -74,7 +74,7 @@ def _axes(size: int, orientations: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return coordinates across and along each filter's bar, and the distance from its centre."""
     reach = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     row, column = torch.meshgrid(reach, reach, indexing="ij")
-    turns = [math.pi / 2 - math.pi * index / orientations for index in range(orientations)]
+    turns = [math.pi / 2 + math.pi * index / orientations for index in range(orientations)]
     across = torch.stack([column * math.cos(turn) - row * math.sin(turn) for turn in turns])
     along = torch.stack([column * math.sin(turn) + row * math.cos(turn) for turn in turns])
     return across, along, torch.sqrt(row**2 + column**2)

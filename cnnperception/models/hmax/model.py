@@ -201,6 +201,7 @@ class HMAX(nn.Module):
             )
 
     def _respond(self, grey: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
+        self._check_filters_fit(grey, wanted)
         cells = SimpleCells(grey, self.variant.bank, self.orientations, self.variant.excess)
         pooled = self._bands_to_pool(grey, wanted)
         found, maps = {}, {}
@@ -220,17 +221,19 @@ class HMAX(nn.Module):
         return found
 
     def _bands_to_pool(self, grey: Tensor, wanted: Collection[str]) -> set[int]:
-        """Return the bands whose C1 is needed; raise ValueError where the filters do not fit."""
+        """Return the bands whose C1 is needed."""
         within = set(self.bands_within(*grey.shape[-2:]))
-        for band, sizes in self.bands.items():
-            names = {f"s1/{size}" for size in sizes} | {f"c1/band{band}"}
-            refused = sorted(names.intersection(wanted))
-            if refused and band not in within:
-                raise ValueError(_too_small(grey, refused[0], f"filters of {max(sizes)} pixels"))
         if any(_pooled(units) in wanted for units in self.units):
             return within
-        named = {int(name.rpartition("/band")[2]) for name in wanted if "/band" in name}
-        return within & named
+        return within & {int(name.rpartition("/band")[2]) for name in wanted if "/band" in name}
+
+    def _check_filters_fit(self, grey: Tensor, wanted: Collection[str]) -> None:
+        room = min(grey.shape[-2:]) - self.variant.excess
+        for band, sizes in self.bands.items():
+            needs = {f"c1/band{band}": max(sizes)} | {f"s1/{size}": size for size in sizes}
+            for layer, size in needs.items():
+                if layer in wanted and size > room:
+                    raise ValueError(_too_small(grey, layer, f"filters of {size} pixels"))
 
 
 def _compare(
