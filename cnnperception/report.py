@@ -147,7 +147,7 @@ def _png(source: Any) -> tuple[bytes, int]:
     if isinstance(source, str | os.PathLike):
         from . import images
 
-        source = images.read(source)
+        source = images.read(source)[0]
     pixels = Image.fromarray((to_pixels(source) * 255).round().astype(np.uint8))
     pixels.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     buffer = io.BytesIO()

@@ -665,6 +665,95 @@ def test_profiles_that_cannot_be_drawn_are_refused(change, ceiling, message):
         figures.layer_profile(change(profile_table()), ceiling)
 
 
+# --- results ------------------------------------------------------------------------------------
+
+
+def result_table() -> xr.Dataset:
+    models = ["hmax", "vgg19", "pixels"]
+    pairs = np.array([[np.nan, 0.01, 0.2], [0.01, np.nan, 0.001], [0.2, 0.001, np.nan]])
+    return xr.Dataset(
+        {
+            "similarity": ("model", [0.2, 0.4, 0.1]),
+            "lower": ("model", [0.1, 0.3, -0.1]),
+            "upper": ("model", [0.3, 0.5, 0.3]),
+            "ceiling_lower": 0.45,
+            "ceiling_upper": 0.6,
+            "p_zero": ("model", [0.01, 0.001, 0.3]),
+            "p_ceiling": ("model", [0.001, 0.2, np.nan]),
+            "p_pairs": (("model", "other_model"), pairs),
+        },
+        coords={"model": models, "other_model": models},
+    )
+
+
+def marked(ax: mpl.axes.Axes, marker: str) -> list[list[float]]:
+    return [
+        [list(line.get_xdata()), list(line.get_ydata())]
+        for line in ax.lines
+        if line.get_marker() == marker
+    ]
+
+
+def test_results_show_bars_intervals_and_ceiling_best_model_first():
+    figure = figures.model_results(result_table(), label="Spearman")
+    _, ax = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg19", "hmax", "pixels"]
+    assert [bar.get_height() for bar in ax.containers[0]] == [0.4, 0.2, 0.1]
+    intervals = [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()]
+    assert intervals == [[0.3, 0.5], [0.1, 0.3], [-0.1, 0.3]]
+    band = ax.patches[-1].get_window_extent().transformed(ax.transData.inverted())
+    assert (band.y0, band.y1) == (pytest.approx(0.45), pytest.approx(0.6))
+    assert ax.get_ylabel() == "Spearman"
+
+
+def test_results_mark_the_significant_tests_and_no_others():
+    figure = figures.model_results(result_table())
+    above, ax = figure.axes
+    assert marked(ax, "*") == [[[0, 1], [0, 0]]]
+    assert marked(ax, "v") == [[[1], [0.45]]]
+    # vgg19 beats hmax and pixels; hmax beats nobody for sure.
+    assert [place for place, _ in marked(above, "o")] == [[0]]
+    (icicles,) = above.collections
+    assert [segment[0, 0] for segment in icicles.get_segments()] == [1, 2]
+    strict = figures.model_results(result_table(), alpha=0.005)
+    (icicles,) = strict.axes[0].collections
+    assert [segment[0, 0] for segment in icicles.get_segments()] == [2]
+    assert len(figures.model_results(result_table(), alpha=1e-6).axes) == 1
+
+
+def test_results_can_keep_their_order_and_be_coloured_by_group():
+    groups = {"hmax": "classic", "pixels": "classic", "vgg19": "deep"}
+    figure = figures.model_results(result_table(), groups, sort=False)
+    above, ax = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["hmax", "vgg19", "pixels"]
+    bars = [bar.get_facecolor() for bar in ax.containers[0]]
+    assert bars[0] == bars[2] != bars[1]
+    assert [place for place, _ in marked(above, "o")] == [[1]]
+    sorted_bars = figures.model_results(result_table(), groups).axes[1].containers[0]
+    by_name = dict(zip(["vgg19", "hmax", "pixels"], sorted_bars, strict=True))
+    assert by_name["hmax"].get_facecolor() == by_name["pixels"].get_facecolor()
+    assert {"classic", "deep"} <= texts(figure)
+
+
+def test_results_without_tests_are_bars_alone():
+    figure = figures.model_results(result_table()[["similarity"]])
+    (ax,) = figure.axes
+    assert len(ax.containers[0]) == 3
+    assert not figure.legends
+
+
+def test_results_that_cannot_be_drawn_are_refused():
+    table = result_table()
+    with pytest.raises(ValueError, match="'similarity'.*these hold lower"):
+        figures.model_results(table.drop_vars("similarity"))
+    with pytest.raises(ValueError, match="no model"):
+        figures.model_results(table.isel(model=[]))
+    with pytest.raises(ValueError, match="1 models is not finite, pixels"):
+        figures.model_results(table.where(table["similarity"] > 0.15))
+    with pytest.raises(ValueError, match="'pixels'"):
+        figures.model_results(table, {"hmax": "a", "vgg19": "b"})
+
+
 # --- all figures --------------------------------------------------------------------------------
 
 DRAWN = {
@@ -676,6 +765,7 @@ DRAWN = {
     "shepard_plot": lambda: figures.shepard_plot(make_rdms(1)),
     "similarity_matrix": lambda: figures.similarity_matrix(layer_table()),
     "loss_curves": lambda: figures.loss_curves(loss_table()),
+    "model_results": lambda: figures.model_results(result_table()),
     "layer_profile": lambda: figures.layer_profile(profile_table(), (0.5, 0.6)),
     "panel": lambda: figures.panel(make_images(2), ["a", "b"]),
     "contact_sheet": lambda: figures.contact_sheet(make_images(4), list("abcd")),

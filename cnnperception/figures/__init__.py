@@ -10,12 +10,14 @@ from .maps import mds_map, shepard_plot, tsne_map
 from .matrices import similarity_matrix
 from .pictures import contact_sheet, panel, to_pixels
 from .rdms import rdm_heatmaps
+from .results import model_results
 
 __all__ = [
     "contact_sheet",
     "layer_profile",
     "loss_curves",
     "mds_map",
+    "model_results",
     "panel",
     "rdm_heatmaps",
     "save",

@@ -90,7 +90,9 @@ def rdm_heatmaps(
         _tick_names(ax, [stimuli[i] for i in placed], pictures is None and ax is axes[0])
         missing = np.isnan(matrix).sum() // 2 - len(stimuli) // 2
         ax.set(xlim=(-0.5 - depth, len(stimuli) - 0.5), ylim=(len(stimuli) - 0.5 + depth, -0.5))
-        title = name + (f"\n{missing} pairs missing (grey)" if missing else "")
+        title = shorten(name, 28 if len(matrices) > 1 else 60) + (
+            f"\n{missing} pairs missing (grey)" if missing else ""
+        )
         # Above the matrix, not above the matrix and what stands beside it.
         ax.set_title(title, x=(depth + len(stimuli) / 2) / (depth + len(stimuli)))
     _colour_scales(figure, axes, images, scale, str(rdms.attrs.get("metric", "")))
