@@ -31,6 +31,8 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
+# GIF only to say that it is one; MPO is what some cameras make of JPEG.
+_OPENED = [*sorted(set(_FORMATS.values())), "GIF", "MPO"]
 _SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
@@ -78,8 +80,8 @@ def read(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None
     if file.stat().st_size == 0:
         raise ImageError(f"{file}: the file is empty")
     try:
-        # Checked here, by name; Pillow's own limit would only warn.
-        with Image.open(file, formats=sorted(set(_FORMATS.values()) | {"GIF", "MPO"})) as image:
+        Image.init()
+        with Image.open(file, formats=_OPENED) as image:
             _check(file, image)
             pixels = _pixels(image)
     except UnidentifiedImageError as error:

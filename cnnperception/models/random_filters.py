@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from .interface import check_images, resolve_layers
 
@@ -67,12 +69,10 @@ class RandomFilters(nn.Module):
             layer: _receptive_field(octave) for layer, octave in self.octaves.items()
         }
         side = max(SIZES)
-        self.filters = nn.Conv2d(
-            3, channels, side, padding=side // 2, padding_mode="replicate", bias=False
-        )
-        self.blur = nn.Conv2d(
-            3, 3, 4, stride=2, padding=1, padding_mode="replicate", groups=3, bias=False
-        )
+        # Made without torch's own initialisation, which would use up global random numbers.
+        make = functools.partial(skip_init, nn.Conv2d, padding_mode="replicate", bias=False)
+        self.filters = make(3, channels, side, padding=side // 2)
+        self.blur = make(3, 3, 4, stride=2, padding=1, groups=3)
         self.filters.weight.data = _unit_filters(channels, seed)
         binomial = torch.tensor([1.0, 3.0, 3.0, 1.0])
         self.blur.weight.data = torch.outer(binomial, binomial).repeat(3, 1, 1, 1) / 64

@@ -17,7 +17,7 @@ Statistic = Callable[[Tensor], Tensor]
 Measure = Callable[[Tensor], Statistic]
 
 STATISTICS_PER_POSITION = 0.3
-SMALLEST_RIDGE = 1e-3  # of the mean eigenvalue: below it lies rounding
+SMALLEST_RIDGE = 1e-2  # of the largest eigenvalue: with less, sparse textures can collapse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,26 +187,31 @@ def plain_gram(source: Tensor) -> Statistic:
 
 
 def whitened_gram(source: Tensor) -> Statistic:
-    """Match the Gram matrix in the axes and units in which the source's is near the identity.
+    """Match the Gram matrix G, and G in the units in which the source's is near the identity.
 
     A few directions of a layer hold almost all of its energy, and a plain Gram loss is as good
-    as zero when they alone are right; fine detail then stays noise. Here W G W is matched, with
-    W = (T + l I)^(-1/2) and T the source's Gram matrix. The ridge l is chosen so that the
-    statistics that count, about k^2 / 2 for k effective directions (the trace of T (T + l I)^-1),
-    stay well below the number of positions: more would dictate the arrangement of the source
-    and give a copy of it.
+    as zero when they alone are right; fine detail then stays noise. So half of the loss is that
+    of W G W, with W = (T + l I)^(-1/2) and T the source's Gram matrix. The other half is G
+    itself, which steers while the image is still far away: W G W alone can collapse to black.
+
+    The ridge l is chosen so that the statistics that count, about k^2 / 2 for k effective
+    directions (the trace of T (T + l I)^-1), stay well below the number of positions: more
+    would dictate the arrangement of the source and give a copy of it.
     """
     target = gram(source).mean(dim=0)
     positions = source.shape[-2] * source.shape[-1]
     values, vectors = torch.linalg.eigh(target.cpu().double())
     values = values.clamp(min=0)
     directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
-    ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.mean()))
+    ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.max()))
     root = (vectors * (values + ridge).rsqrt()) @ vectors.T
     whiten = root.to(target)
+    plain_size, white_size = target.norm(), (whiten @ target @ whiten).norm()
 
     def statistic(features: Tensor) -> Tensor:
-        return whiten @ gram(features) @ whiten
+        matrix = gram(features)
+        whitened = whiten @ matrix @ whiten
+        return torch.stack([matrix / plain_size, whitened / white_size], dim=1)
 
     return statistic
 

@@ -45,3 +45,13 @@ def coarse_to_fine(
         Level((scaled(size[0], scale), scaled(size[1], scale)), count)
         for scale, count in zip(scales, counts, strict=True)
     )
+
+
+def with_approach(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Return the levels with a third of the first one's evaluations split off before it."""
+    first = levels[0]
+    approach = first.evaluations // 3
+    if not approach:
+        return levels
+    rest = dataclasses.replace(first, evaluations=first.evaluations - approach)
+    return (Level(first.size, approach), rest, *levels[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .pyramid import Level
 from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
+FAILED = 0.5  # relative loss at which a statistic counts as not matched at all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class SynthesisResult:
 
 
 def synthesize(
-    objective_at: Callable[[tuple[int, int]], Objective],
+    objective_at: Callable[[int], Objective],
     schedule: Sequence[Level],
     start: Tensor,
     provenance: dict[str, Any],
@@ -68,7 +70,7 @@ def synthesize(
     Parameters
     ----------
     objective_at : callable
-        (height, width) -> the objective for images of that size.
+        Index of a level -> the objective for images of that level's size.
     schedule : sequence of Level
         From coarse to fine.
     start : Tensor, shape (batch, 3, height, width)
@@ -108,7 +110,7 @@ def synthesize(
             level = schedule[index]
             if at.images.shape[-2:] != level.size:
                 at.images = image_files.resize(at.images, level.size)
-            objective = objective_at(level.size)
+            objective = objective_at(index)
             for state in _level(objective, level, at):
                 at.state, at.level = state, index
                 at.losses.append((index, level.size, objective.names, state.terms.cpu()))
@@ -128,12 +130,15 @@ def synthesize(
     best = at.images if at.state is None else at.state.images
     if best.shape[-2:] != schedule[-1].size:
         best = image_files.resize(best, schedule[-1].size)
-    return SynthesisResult(
+    result = SynthesisResult(
         images=best.detach().float().clamp(0, 1),
         losses=_table(at.losses),
         provenance={**provenance, "evaluations": len(at.losses), "finished": finished},
         finished=finished,
     )
+    if finished:
+        _warn_of_failure(result)
+    return result
 
 
 def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State]:
@@ -144,6 +149,19 @@ def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State
         spent = state.evaluations
         if spent >= level.evaluations or (spent % 10 == 0 and bool(state.stalled().all())):
             return
+
+
+def _warn_of_failure(result: SynthesisResult) -> None:
+    """Warn when a statistic was not matched; 1 is what an image without the statistic has."""
+    last = result.losses[result.losses["evaluation"] == result.losses["evaluation"].max()]
+    statistics = last[last["term"].str.startswith(("texture/", "style/"))]
+    failed = sorted(set(statistics.loc[statistics["loss"] > FAILED, "term"]))
+    if failed:
+        warnings.warn(
+            f"the image did not come near the statistics of {', '.join(failed)} (relative loss "
+            f"above {FAILED}); try more evaluations, another seed or statistic='gram'",
+            stacklevel=3,
+        )
 
 
 def _table(losses: list[Any]) -> pd.DataFrame:

@@ -96,7 +96,8 @@ def stylize(
     cover = style_scale * (height * width / (painting.shape[-2] * painting.shape[-1])) ** 0.5
     levels = tuple(schedule or coarse_to_fine((height, width), evaluations))
 
-    def objective_at(level: tuple[int, int]) -> Objective:
+    def objective_at(index: int) -> Objective:
+        level = levels[index].size
         drawn = image_files.resize(painting, setup.scaled(painting, cover * level[0] / height))
         seen = image_files.resize(scene, level)
         # A layer that sees half the painting would bring its arrangement along with its style.

@@ -13,8 +13,8 @@ from .. import runtime
 from ..models.interface import VisionModel, resolve_layers
 from ..statistics import channel_covariance, channel_mean
 from . import setup
-from .objective import Objective, PixelTerm, match, out_of_range
-from .pyramid import Level, coarse_to_fine
+from .objective import Objective, PixelTerm, match, out_of_range, plain_gram
+from .pyramid import Level, coarse_to_fine, with_approach
 from .run import SynthesisResult, synthesize
 
 
@@ -56,7 +56,8 @@ def texture(
     evaluations : int
         Of the model, over all levels.
     schedule : iterable of Level, optional
-        In place of the coarse-to-fine schedule made of `size` and `evaluations`.
+        In place of the coarse-to-fine schedule made of `size` and `evaluations`. The first of
+        several levels matches plain Gram matrices, which lead there from far away.
     tileable : bool
         Make an image whose opposite borders join without a seam.
     progress : bool
@@ -89,14 +90,16 @@ def texture(
     setup.check_sees_all(model, chosen, source, "exemplar")
     measure = setup.measure(statistic)
     height, width = setup.size_of(size, source)
-    levels = tuple(schedule or coarse_to_fine((height, width), evaluations))
+    levels = tuple(schedule or with_approach(coarse_to_fine((height, width), evaluations)))
     if tileable:
         setup.check_tiles(model, chosen, levels)
 
-    def objective_at(level: tuple[int, int]) -> Objective:
-        resized = image_files.resize(source, setup.scaled(source, level[0] / height))
+    def objective_at(index: int) -> Objective:
+        resized = image_files.resize(source, setup.scaled(source, levels[index].size[0] / height))
         fitting = setup.layers_that_fit(model, chosen, resized)
-        terms = match("texture", model, fitting, measure, resized)
+        # Far from the exemplar only the plain Gram matrix leads there.
+        closeness = plain_gram if index == 0 and len(levels) > 1 else measure
+        terms = match("texture", model, fitting, closeness, resized)
         limits = [PixelTerm("range", out_of_range, weight=10.0)]
         return Objective(model, terms, limits, tileable=tileable)
 

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import Tensor
+
+import cnnperception as cp
+from cnnperception.models import RandomFilters
+from cnnperception.synthesis import Objective, PixelTerm
+from cnnperception.synthesis.objective import (
+    MEASURES,
+    match,
+    out_of_range,
+    total_variation,
+    unchanged,
+    whitened_gram,
+)
+
+MODEL = RandomFilters(scales=3, channels=24)
+
+
+def _image(side: int = 48, seed: int = 0, batch: int = 1) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand((batch, 3, side, side), generator=random)
+
+
+@pytest.mark.parametrize("measure", [*MEASURES.values(), unchanged])
+def test_every_term_is_zero_at_its_target_and_positive_elsewhere(measure) -> None:
+    source = _image()
+    terms = match("texture", MODEL, ["scale1", "scale3"], measure, source)
+    objective = Objective(MODEL, terms)
+    assert objective.losses(source).abs().max() < 1e-10
+    assert (objective.losses(_image(seed=1) ** 3) > 1e-4).all()
+
+
+@pytest.mark.parametrize("measure", [*MEASURES.values(), unchanged])
+def test_gradients_equal_finite_differences(measure) -> None:
+    model = RandomFilters(scales=2, channels=6).double()
+    terms = match("texture", model, ["scale1", "scale2"], measure, _image(8).double())
+    objective = Objective(model, terms, [PixelTerm("range", out_of_range, 3.0)])
+    images = (1.4 * _image(8, seed=1).double() - 0.2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: objective.losses(x).sum(dim=1), (images,))
+    total, gradient, losses = objective(images)
+    weights = torch.tensor([0.5, 0.5, 3.0], dtype=torch.float64)
+    torch.testing.assert_close(total, losses @ weights)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad((objective.losses(images) @ weights).sum(), images)[0]
+    )
+
+
+def test_gram_terms_do_not_change_with_image_size_for_a_repeated_pattern() -> None:
+    tile, other = _image(48), _image(48, seed=1) ** 2
+    losses = []
+    for repeats in (1, 2, 3):
+        source, image = tile.repeat(1, 1, repeats, repeats), other.repeat(1, 1, repeats, repeats)
+        terms = match("texture", MODEL, ["scale1"], MEASURES["gram"], source)
+        losses.append(Objective(MODEL, terms).losses(image).item())
+    assert max(losses) / min(losses) < 1.05
+
+
+def test_whitening_makes_a_weak_direction_count() -> None:
+    random = torch.Generator().manual_seed(0)
+    source = torch.randn((1, 4, 64, 64), generator=random)
+    source[:, 3] *= 0.01
+    changed = source.clone()
+    changed[:, 3] *= 3
+    losses = {}
+    for name, measure in MEASURES.items():
+        statistic = measure(source)
+        target = statistic(source)
+        losses[name] = ((statistic(changed) - target).norm() / target.norm()).item()
+    assert losses["gram"] < 1e-3
+    assert losses["whitened-gram"] > 100 * losses["gram"]
+
+
+def test_few_positions_allow_few_whitened_directions() -> None:
+    random = torch.Generator().manual_seed(0)
+
+    def directions(side: int) -> float:
+        source = torch.randn((1, 32, side, side), generator=random).abs()
+        return whitened_gram(source)(source).diagonal(dim1=1, dim2=2).sum().item()
+
+    assert directions(8) == pytest.approx((0.3 * 64) ** 0.5, rel=0.01)
+    assert directions(64) == pytest.approx(0.9 * 32, rel=0.02)
+
+
+def test_pixel_terms_measure_what_they_say() -> None:
+    image = torch.tensor([-0.5, 0.5, 2.0]).view(1, 1, 1, 3).expand(1, 3, 2, 3)
+    assert out_of_range(image).item() == pytest.approx((0.25 + 0 + 1) / 3)
+    assert total_variation(image).item() == pytest.approx((1 + 2.25) / 2)
+    assert total_variation(torch.ones(1, 3, 4, 4)).item() == 0
+
+
+def test_a_silent_layer_and_values_that_are_not_numbers_are_refused() -> None:
+    silent = RandomFilters(scales=1, channels=3)
+    with pytest.raises(ValueError, match="does not respond"):
+        match("texture", silent, ["normalised1"], MEASURES["gram"], torch.zeros(1, 3, 16, 16))
+    silent.filters.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(FloatingPointError, match="scale1"):
+        match("texture", silent, ["scale1"], MEASURES["gram"], _image(16))
+
+
+def test_images_of_a_batch_do_not_influence_each_other() -> None:
+    terms = match("texture", MODEL, ["scale2"], MEASURES["gram"], _image())
+    objective = Objective(MODEL, terms)
+    pair = _image(batch=2, seed=3)
+    together = objective(pair)
+    for index in range(2):
+        alone = objective(pair[index : index + 1])
+        torch.testing.assert_close(together[0][index], alone[0][0])
+        torch.testing.assert_close(together[1][index], alone[1][0], rtol=1e-4, atol=1e-8)
+
+
+def test_gram_is_the_one_of_the_public_names() -> None:
+    features = torch.rand(1, 3, 4, 4)
+    torch.testing.assert_close(MEASURES["gram"](features)(features), cp.gram(features))

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cnnperception as cp
+from cnnperception import statistics
+
+
+def _features(seed: int, shape: tuple[int, ...] = (2, 5, 6, 7)) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_gram_equals_a_loop_over_positions() -> None:
+    features = _features(0)
+    expected = np.zeros((2, 5, 5))
+    for image, row, column in np.ndindex(2, 6, 7):
+        vector = features[image, :, row, column].numpy()
+        expected[image] += np.outer(vector, vector) / 42
+    np.testing.assert_allclose(cp.gram(features).numpy(), expected, rtol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_gram_is_invariant_to_moving_pixels_around(seed: int) -> None:
+    features = _features(seed)
+    order = torch.randperm(42, generator=torch.Generator().manual_seed(seed))
+    moved = features.flatten(2)[..., order].view_as(features)
+    torch.testing.assert_close(cp.gram(moved), cp.gram(features))
+
+
+def test_gram_is_covariance_plus_outer_product_of_means() -> None:
+    features = _features(1)
+    mean = cp.channel_mean(features)
+    expected = cp.channel_covariance(features) + mean[:, :, None] * mean[:, None, :]
+    torch.testing.assert_close(cp.gram(features), expected)
+
+
+def test_covariance_equals_numpy() -> None:
+    features = _features(2)
+    expected = np.cov(features[0].flatten(1).numpy(), bias=True)
+    np.testing.assert_allclose(cp.channel_covariance(features)[0].numpy(), expected, rtol=1e-12)
+
+
+def test_gram_does_not_depend_on_image_size_for_a_repeated_pattern() -> None:
+    features = _features(3)
+    torch.testing.assert_close(cp.gram(features.repeat(1, 1, 3, 2)), cp.gram(features))
+
+
+def test_gram_sums_half_precision_in_single() -> None:
+    features = torch.full((1, 1, 512, 512), 100.0, dtype=torch.float16)
+    assert cp.gram(features).dtype == torch.float32
+    assert cp.gram(features).item() == pytest.approx(10_000, rel=1e-3)
+
+
+@pytest.mark.parametrize("statistic", [cp.gram, cp.channel_mean, cp.channel_covariance])
+def test_gradients_equal_finite_differences(statistic) -> None:
+    features = _features(4, (1, 3, 4, 3)).requires_grad_()
+    assert torch.autograd.gradcheck(statistic, (features,))
+
+
+def test_a_layer_without_positions_has_no_gram() -> None:
+    with pytest.raises(ValueError, match="no positions"):
+        cp.gram(torch.zeros(2, 10))
+
+
+def test_flatten_and_spatial_mean_shapes() -> None:
+    features = _features(5)
+    assert statistics.flatten(features).shape == (2, 210)
+    torch.testing.assert_close(statistics.spatial_mean(features), features.mean(dim=(2, 3)))
+    units = features.flatten(1)
+    assert statistics.spatial_mean(units) is units
