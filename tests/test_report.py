@@ -103,6 +103,17 @@ def test_a_tensor_is_embedded_pixel_by_pixel(tmp_path):
     assert page.all("img")[0]["width"] == "6"
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff", "bmp"])
+def test_an_image_file_is_embedded_as_png_and_not_as_a_link(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    file = tmp_path / f"picture.{suffix}"
+    Image.fromarray(pixels).save(file)
+    page = write(tmp_path, Section("One", pictures=[Picture(file, "File")]))
+    (picture,) = page.pictures()
+    assert picture.format == "PNG"
+    assert np.array_equal(np.asarray(picture), pixels)
+
+
 def test_a_figure_is_embedded_sharply_and_shown_at_its_own_size(tmp_path):
     figure = figures.panel([torch.rand(3, 8, 8)])
     page = write(tmp_path, Section("One", pictures=[Picture(figure, "Panel")]))
@@ -239,7 +250,7 @@ def test_a_section_cannot_be_changed():
         ([Section("One", pictures=[Picture(np.zeros((2, 2)))])], ValueError, "'One'.*neither"),
         ([Section("One", pictures=[Picture(np.zeros(2), "x")])], ValueError, "a picture is"),
         ([Section("One", tables=[Table([1], "x")])], TypeError, "'One' is a list"),  # type: ignore[arg-type]
-        ([Section("One", pictures=[Picture("gone.png", "x")])], FileNotFoundError, "gone.png"),
+        ([Section("One", pictures=[Picture("gone.png", "x")])], ValueError, "gone.png"),
     ],
 )
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, sections, error, message):
