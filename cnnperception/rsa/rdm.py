@@ -1,0 +1,207 @@
+"""Representational dissimilarity matrices: condensed, labelled by pairs of stimuli."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+
+def rdm(
+    patterns: Any,
+    metric: str = "correlation",
+    *,
+    stimulus_ids: Sequence[str] | None = None,
+    device: str | torch.device = "cpu",
+) -> xr.DataArray:
+    """Return the dissimilarity of every pair of stimuli.
+
+    Parameters
+    ----------
+    patterns : array, Tensor or DataArray, shape (stimulus, ...)
+        One pattern a stimulus; further dimensions are flattened to channels. A DataArray's
+        coordinate `stimulus` gives the ids.
+    metric : {"correlation", "euclidean", "cosine"}
+        1 - Pearson correlation over channels; squared Euclidean distance divided by the number
+        of channels; 1 - cosine. As rsatoolbox defines them, but summed in float64 and never
+        below zero.
+    stimulus_ids : sequence of str, optional
+        0, 1, 2 ... when neither these nor a coordinate are given.
+    device : str or torch.device
+        Where the matrix product is done.
+
+    Returns
+    -------
+    DataArray, dims (pair,), float64
+        The upper triangle row by row, in the order of `scipy.spatial.distance.squareform`, with
+        the coordinates `stimulus_a` and `stimulus_b`.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two stimuli, an unknown metric, ids that do not fit, or values that are
+        not finite.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
+    if (
+        stimulus_ids is None
+        and isinstance(patterns, xr.DataArray)
+        and "stimulus" in patterns.coords
+    ):
+        stimulus_ids = [str(name) for name in patterns["stimulus"].to_numpy()]
+    if not isinstance(patterns, Tensor):
+        patterns = np.ascontiguousarray(patterns)
+    values = torch.as_tensor(patterns)
+    if values.ndim < 2 or len(values) < 2:
+        raise ValueError(
+            f"patterns must be (stimulus, channel) with two stimuli or more; got {values.shape}"
+        )
+    # MPS has no double precision.
+    where = torch.device(device) if torch.device(device).type != "mps" else torch.device("cpu")
+    matrix = values.detach().flatten(1).to(device=where, dtype=torch.float64)
+    if not torch.isfinite(matrix).all():
+        bad = int((~torch.isfinite(matrix)).any(dim=1).nonzero()[0])
+        raise ValueError(f"the pattern of stimulus number {bad} has values that are not finite")
+    distances = METRICS[metric](matrix)
+    upper = torch.triu_indices(len(matrix), len(matrix), offset=1)
+    condensed_ = distances.cpu()[upper[0], upper[1]].clamp(min=0).numpy()
+    if np.isnan(condensed_).any():
+        warnings.warn(
+            f"a pattern without variance has no {metric} dissimilarity: its pairs are NaN",
+            stacklevel=2,
+        )
+    return _labelled(condensed_, stimulus_ids).assign_attrs(metric=metric)
+
+
+def _euclidean(matrix: Tensor) -> Tensor:
+    # Distances do not change with the origin, and near the patterns least is lost to rounding.
+    centred = matrix - matrix.mean(dim=0)
+    products = centred @ centred.T
+    squares = products.diagonal()
+    return (squares[:, None] + squares[None, :] - 2 * products) / matrix.shape[1]
+
+
+def _correlation(matrix: Tensor) -> Tensor:
+    return _cosine(matrix - matrix.mean(dim=1, keepdim=True))
+
+
+def _cosine(matrix: Tensor) -> Tensor:
+    length = matrix.norm(dim=1, keepdim=True)
+    # A constant pattern is left with rounding alone once its mean is gone.
+    empty = length <= 1e-12 * matrix.shape[1] ** 0.5 * matrix.abs().max().clamp(min=1e-300)
+    unit = torch.where(empty, torch.nan, matrix / length)
+    return 1 - unit @ unit.T
+
+
+METRICS: dict[str, Callable[[Tensor], Tensor]] = {
+    "correlation": _correlation,
+    "euclidean": _euclidean,
+    "cosine": _cosine,
+}
+
+
+def _labelled(values: np.ndarray, ids: Sequence[str] | None) -> xr.DataArray:
+    count = _stimuli_of_pairs(values.shape[-1])
+    names = np.asarray([str(i) for i in (range(count) if ids is None else ids)])
+    if len(names) != count:
+        raise ValueError(f"there are {len(names)} stimulus ids for {count} stimuli")
+    if len(set(names)) != count:
+        raise ValueError("stimulus ids must be unique")
+    a, b = np.triu_indices(count, 1)
+    return xr.DataArray(
+        values,
+        dims="pair",
+        coords={"stimulus_a": ("pair", names[a]), "stimulus_b": ("pair", names[b])},
+    )
+
+
+def _stimuli_of_pairs(pairs: int) -> int:
+    count = round((1 + (1 + 8 * pairs) ** 0.5) / 2)
+    if count * (count - 1) // 2 != pairs or count < 2:
+        raise ValueError(f"{pairs} is not a number of pairs of stimuli")
+    return count
+
+
+def stimulus_ids(rdms: xr.DataArray) -> list[str]:
+    """Return the ids of the stimuli of RDMs, in their order."""
+    first, last = rdms["stimulus_a"].to_numpy(), rdms["stimulus_b"].to_numpy()
+    count = _stimuli_of_pairs(len(first))
+    return [str(first[0]), *(str(name) for name in last[: count - 1])]
+
+
+def square(rdm: xr.DataArray) -> np.ndarray:
+    """Return RDMs as symmetric matrices (..., stimulus, stimulus) with a diagonal of zeros."""
+    count = _stimuli_of_pairs(rdm.sizes["pair"])
+    values = rdm.transpose(..., "pair").to_numpy()
+    matrix = np.zeros((*values.shape[:-1], count, count))
+    a, b = np.triu_indices(count, 1)
+    matrix[..., a, b] = values
+    matrix[..., b, a] = values
+    return matrix
+
+
+def condensed(matrix: Any, stimulus_ids: Sequence[str] | None = None) -> xr.DataArray:
+    """Return a square RDM, or a vector of pairs, as a labelled (pair,) DataArray.
+
+    Raises
+    ------
+    ValueError
+        When it is neither, or a square one is not symmetric.
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim == 1:
+        return _labelled(values, stimulus_ids)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ValueError(f"an RDM is square, or a vector of pairs; got the shape {values.shape}")
+    if not np.allclose(values, values.T, equal_nan=True, rtol=1e-4, atol=1e-8):
+        raise ValueError("a square RDM must be symmetric")
+    return _labelled(values[np.triu_indices(len(values), 1)], stimulus_ids)
+
+
+def concat(rdms: Mapping[str, xr.DataArray] | Sequence[xr.DataArray]) -> xr.DataArray:
+    """Return RDMs of the same stimuli as one DataArray (rdm, pair), aligned by stimulus id.
+
+    Parameters
+    ----------
+    rdms : mapping of str to DataArray, or sequence of DataArray
+        Dims (pair,); the keys, or 0, 1 ..., become the coordinate `rdm`. The first gives the
+        order of the stimuli.
+    """
+    named = dict(rdms) if isinstance(rdms, Mapping) else {str(i): r for i, r in enumerate(rdms)}
+    if not named:
+        raise ValueError("there are no RDMs to put together")
+    ids = stimulus_ids(next(iter(named.values())))
+    aligned = [select(one, ids).drop_attrs() for one in named.values()]
+    return xr.concat(aligned, dim="rdm").assign_coords(rdm=list(named))
+
+
+def select(rdms: xr.DataArray, ids: Sequence[str]) -> xr.DataArray:
+    """Return RDMs of some of their stimuli, in the order of `ids`.
+
+    Raises
+    ------
+    ValueError
+        When a stimulus is not among the RDMs'.
+    """
+    present = stimulus_ids(rdms)
+    if list(ids) == present:
+        return rdms
+    place = {name: index for index, name in enumerate(present)}
+    missing = [name for name in ids if name not in place]
+    if missing:
+        raise ValueError(f"stimulus {missing[0]!r} is not in the RDM ({len(missing)} are missing)")
+    count = len(present)
+    number = np.zeros((count, count), dtype=int)
+    a, b = np.triu_indices(count, 1)
+    number[a, b] = number[b, a] = np.arange(len(a))
+    wanted = np.array([place[name] for name in ids])
+    i, j = np.triu_indices(len(wanted), 1)
+    names = np.asarray(list(ids))
+    chosen = rdms.isel(pair=number[wanted[i], wanted[j]])
+    return chosen.assign_coords(stimulus_a=("pair", names[i]), stimulus_b=("pair", names[j]))
