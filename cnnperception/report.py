@@ -129,21 +129,23 @@ def _section(section: Section, number: int) -> dict[str, Any]:
 def _picture(picture: Picture, section: str) -> dict[str, Any]:
     if not (picture.caption or picture.alt):
         raise ValueError(f"a picture in section {section!r} has neither caption nor alt text")
-    png, width = _png(picture.source)
+    png, width, height = _png(picture.source)
     return {
         "data": base64.b64encode(png).decode("ascii"),
         "width": width,
+        "height": height,
         "caption": picture.caption,
         "alt": picture.alt or picture.caption,
     }
 
 
-def _png(source: Any) -> tuple[bytes, int]:
-    """Return a picture as PNG, and how wide to show it, in CSS pixels."""
+def _png(source: Any) -> tuple[bytes, int, int]:
+    """Return a picture as PNG, and the width and height to show it at, in CSS pixels."""
     if isinstance(source, Figure):
         buffer = io.BytesIO()
         source.savefig(buffer, format="png", dpi=_FIGURE_DPI)
-        return buffer.getvalue(), round(source.get_figwidth() * 96)
+        width, height = source.get_size_inches()
+        return buffer.getvalue(), round(width * 96), round(height * 96)
     if isinstance(source, str | os.PathLike):
         from . import images
 
@@ -152,7 +154,7 @@ def _png(source: Any) -> tuple[bytes, int]:
     pixels.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     buffer = io.BytesIO()
     pixels.save(buffer, "PNG")
-    return buffer.getvalue(), pixels.width
+    return buffer.getvalue(), pixels.width, pixels.height
 
 
 def _table(table: Table, section: str) -> dict[str, Any]:

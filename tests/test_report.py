@@ -100,7 +100,7 @@ def test_a_tensor_is_embedded_pixel_by_pixel(tmp_path):
     page = write(tmp_path, Section("One", pictures=[Picture(values / 255, "Ramp")]))
     (picture,) = page.pictures()
     assert np.array_equal(np.asarray(picture), values.permute(1, 2, 0).numpy())
-    assert page.all("img")[0]["width"] == "6"
+    assert (page.all("img")[0]["width"], page.all("img")[0]["height"]) == ("6", "4")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "bmp"])
