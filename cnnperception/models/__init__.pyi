@@ -1,5 +1,11 @@
+from .baselines import V1 as V1
+from .baselines import Gist as Gist
 from .baselines import Pixels as Pixels
+from .baselines import PortillaSimoncelli as PortillaSimoncelli
+from .baselines import Silhouette as Silhouette
 from .hmax import HMAX as HMAX
+from .hmax import Prototypes as Prototypes
+from .hmax import ViewTuned as ViewTuned
 from .interface import VisionModel as VisionModel
 from .interface import fingerprint as fingerprint
 from .interface import receptive_field as receptive_field

@@ -32,6 +32,30 @@ def _pixels(**options: Any) -> nn.Module:
     return Pixels(**options)
 
 
+def _v1(**options: Any) -> nn.Module:
+    from .baselines import V1
+
+    return V1(**options)
+
+
+def _gist(**options: Any) -> nn.Module:
+    from .baselines import Gist
+
+    return Gist(**options)
+
+
+def _silhouette(**options: Any) -> nn.Module:
+    from .baselines import Silhouette
+
+    return Silhouette(**options)
+
+
+def _portilla_simoncelli(**options: Any) -> nn.Module:
+    from .baselines import PortillaSimoncelli
+
+    return PortillaSimoncelli(**options)
+
+
 # name: (what it is, how it is built from keyword options)
 EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "random-filters": (
@@ -39,7 +63,14 @@ EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         _random_filters,
     ),
     "hmax": ("S1, C1, S2, C2 of HMAX (Serre et al. 2007)", _hmax),
+    "v1": ("Gabor energy with divisive normalisation (Heeger 1992)", _v1),
+    "gist": ("oriented energy on a coarse grid (Oliva & Torralba 2001)", _gist),
+    "silhouette": ("figure and ground of an object on a uniform background", _silhouette),
     "pixels": ("the image itself", _pixels),
+    "portilla-simoncelli": (
+        "texture statistics (Portilla & Simoncelli 2000); needs plenoptic",
+        _portilla_simoncelli,
+    ),
 }
 
 

@@ -266,7 +266,7 @@ def test_maxlab_windows_of_odd_prototypes_are_centred():
 
 
 def test_s2_equals_the_formula_over_unfolded_windows(small_set):
-    model = HMAX(prototypes=small_set, sigma=0.5)
+    model = HMAX(prototypes=small_set, sigma=0.5, normalisation="area")
     found = model.features(_photograph(90, 70).float(), ["c1/band2", "s2/8/band2"])
     windows = found["c1/band2"][0].unfold(1, 8, 1).unfold(2, 8, 1)
     difference = windows[None] - small_set.patches[8][:, :, None, None]
@@ -568,7 +568,7 @@ def test_wrong_shapes_and_layers_are_refused(model):
     [
         ({"variant": "serre"}, "variant must be one of serre2007"),
         ({"tuning": "cosine"}, "tuning must be one of gaussian, distance"),
-        ({"normalisation": "size"}, "normalisation must be one of area"),
+        ({"normalisation": "size"}, "normalisation must be one of norm"),
         ({"sigma": 0.0}, "sigma must be positive"),
         ({"orientations": 12}, "4 orientations and the model 12"),
         ({"orientations": 1}, "at least 2 orientations"),

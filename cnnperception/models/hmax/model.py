@@ -19,7 +19,7 @@ from .tuning import TunedUnits
 from .variants import VARIANTS
 
 TUNINGS = ("gaussian", "distance")
-NORMALISATIONS = ("area", "norm", "none")
+NORMALISATIONS = ("norm", "area", "none")
 
 Source = Prototypes | str | os.PathLike[str] | None
 
@@ -57,9 +57,10 @@ class HMAX(nn.Module):
         S2 as exp(-d^2 / (2 sigma^2 alpha)), C2 its maximum; or S2 as the Euclidean distance d,
         C2 its minimum. None is the variant's: distances for "maxlab", else Gaussian.
     sigma : float or None
-        Tuning width; None is the variant's (1/3, and 1 for "riesenhuber1999").
-    normalisation : "area", "norm", "none" or None
-        alpha: (size / 4)^2, each prototype's squared norm, or 1; None is the variant's.
+        Tuning width; None is the variant's: 1 / sqrt(6) for "serre2007", else 1.
+    normalisation : "norm", "area", "none" or None
+        alpha: each prototype's squared norm, (size / 4)^2, or 1; None is the variant's, "norm"
+        for "serre2007", else "none".
 
     Raises
     ------

@@ -35,8 +35,8 @@ class TunedUnits(nn.Module):
         "gaussian": exp(-d^2 / (2 sigma^2 alpha)); "distance": the Euclidean distance d itself.
     sigma : float
     normalisation : str
-        What keeps large patches from being harder to match. "area": alpha = (size / 4)^2 (Mutch &
-        Lowe 2008); "norm": alpha = ||P||^2, each unit its own; "none": alpha = 1.
+        What keeps large patches from being harder to match. "norm": alpha = ||P||^2, each unit
+        its own; "area": alpha = (size / 4)^2 (Mutch & Lowe 2008); "none": alpha = 1.
     same : bool
         Whether windows may reach over the border of the C1 map, where it is 0.
     """
@@ -47,8 +47,8 @@ class TunedUnits(nn.Module):
         afferents: Tensor | None = None,
         *,
         tuning: str = "gaussian",
-        sigma: float = 1 / 3,
-        normalisation: str = "area",
+        sigma: float = 6**-0.5,
+        normalisation: str = "norm",
         same: bool = False,
     ):
         super().__init__()
@@ -60,7 +60,7 @@ class TunedUnits(nn.Module):
         norms = masked.square().sum(dim=(1, 2, 3))
         alpha = {
             "area": torch.full_like(norms, (self.size / 4) ** 2),
-            "norm": norms,
+            "norm": norms.clamp_min(1e-6),
             "none": torch.ones_like(norms),
         }[normalisation]
         self.register_buffer("norms", norms, persistent=False)

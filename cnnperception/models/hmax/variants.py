@@ -47,8 +47,9 @@ class Variant:
 _BANDS_2007 = tuple((size, size + 2) for size in range(7, 37, 4))
 
 VARIANTS = {
-    # Serre, Wolf, Bileschi, Riesenhuber & Poggio (2007), table 1; sigma of Serre, Oliva & Poggio
-    # (2007), size normalisation of Mutch & Lowe (2008).
+    # Serre, Wolf, Bileschi, Riesenhuber & Poggio (2007), table 1. The tuning width, which they
+    # leave open, is relative to each prototype's norm, exp(-3 d^2 / ||P||^2), so that a unit
+    # tolerates the same relative difference whatever its size and contrast.
     "serre2007": Variant(
         bands=_BANDS_2007,
         pools=tuple(range(8, 23, 2)),
@@ -58,8 +59,8 @@ VARIANTS = {
         extra=0,
         same=False,
         tuning="gaussian",
-        sigma=1 / 3,
-        normalisation="area",
+        sigma=6**-0.5,
+        normalisation="norm",
     ),
     # The same table with the conventions of the Matlab code of Georgetown's maxlab and of its
     # PyTorch port.
