@@ -1,0 +1,225 @@
+"""Activations of a model's layers to a set of stimuli, in memory or stored, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from . import runtime
+from .activation_store import Layout, finished_store, open_store, resume_or_create
+from .images import ImageError
+from .models.interface import VisionModel, fingerprint, resolve_layers
+from .readouts import readout as readout_named
+from .stimuli import StimulusSet
+
+BATCH_BYTES = 2**28  # of activations: what one batch of automatic size may take
+LARGEST_BATCH = 64
+
+
+def extract(
+    model: VisionModel,
+    stimuli: StimulusSet,
+    layers: str | Iterable[str] | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch_size: int | str = "auto",
+    readout: str = "full",
+    store: str | os.PathLike[str] | None = None,
+    skip_unreadable: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> xr.DataTree:
+    """Return the activations of a model's layers to stimuli.
+
+    Parameters
+    ----------
+    model : VisionModel
+    stimuli : StimulusSet
+    layers : str or iterable of str, optional
+        Names, groups or patterns; every layer when left out.
+    size : int or (int, int), optional
+        Height and width (one number: both) to which images are resized; needed when they differ.
+    batch_size : int or "auto"
+        "auto" keeps a batch's activations below a quarter of a GiB.
+    readout : {"full", "mean", "gram"}
+        What is kept of each layer; see `cnnperception.readouts`.
+    store : path-like, optional
+        A folder ending in .zarr or a file ending in .nc. Written batch by batch; a run that was
+        killed goes on where it stopped, to the same bytes. A finished store of the same
+        weights, images and settings is opened and returned. In memory when left out.
+    skip_unreadable : bool
+        Leave out stimuli that cannot be read, with a warning, instead of raising.
+    overwrite : bool
+        Replace a store of other settings.
+    seed : int
+        Recorded; of readouts that draw random numbers.
+    progress : bool
+        Show a bar with the time left.
+
+    Returns
+    -------
+    DataTree
+        A node for each layer with the variable `activations`, dims (stimulus, channel, y, x) or
+        (stimulus, unit), the table's columns as coordinates along `stimulus`. The attribute
+        `provenance` of the root is JSON.
+
+    Raises
+    ------
+    ImageError
+        For a stimulus that cannot be read, before anything is computed.
+    ValueError
+        For unknown layers, images of different size, or a store of other settings.
+    FloatingPointError
+        When an activation is not finite; the message names layer and stimulus.
+    """
+    names = resolve_layers(model, model.layers if layers is None else layers)
+    keep = readout_named(readout)
+    common = (size, size) if isinstance(size, int) else size
+    usable, hashes, unreadable = _readable(stimuli, common, skip_unreadable)
+    identity = {
+        "model": fingerprint(model),
+        "layers": list(names),
+        "size": common,
+        "readout": readout,
+        "seed": seed,
+        "stimuli": usable.ids,
+        "images": hashes,
+    }
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    path = None if store is None else Path(store)
+    if path is not None and not overwrite and finished_store(path, key):
+        return open_store(path)
+
+    def respond(images: Tensor) -> dict[str, Tensor]:
+        features = model.features(images, names)
+        return {name: keep(features[name]) for name in names}
+
+    shapes = _shapes(respond, usable, common, _device(model))
+    batch = _batch_size(batch_size, shapes)
+    provenance = {
+        "model": {"name": model.name, **model.provenance, "sha256": identity["model"]},
+        "readout": readout,
+        "size": common,
+        "seed": seed,
+        "unreadable": unreadable,
+        "versions": runtime.versions(),
+    }
+    layout = Layout(usable.table, shapes, batch, key, json.dumps(provenance, default=str))
+    target = resume_or_create(path, layout, overwrite=overwrite)
+    waiting = target.waiting()
+    bar = runtime.progress(waiting, f"{model.name}: activations", show=progress)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        pending = None
+        for rows, images in _ahead(reader, usable, bar, waiting, batch, common):
+            with torch.no_grad():
+                responses = respond(images.to(_device(model)))
+            values = {name: response.float().cpu().numpy() for name, response in responses.items()}
+            _check_finite(values, [usable.ids[i] for i in rows], model.name)
+            if pending is not None:
+                pending.result()
+            pending = writer.submit(target.write, rows, values)
+        if pending is not None:
+            pending.result()
+    return target.finish()
+
+
+def _device(model: VisionModel) -> torch.device:
+    return next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+
+
+def _readable(
+    stimuli: StimulusSet, size: tuple[int, int] | None, skip: bool
+) -> tuple[StimulusSet, list[str], dict[str, str]]:
+    """Read every stimulus once: the usable ones, their hashes, and the faults of the others."""
+
+    def look(index: int) -> tuple[str, tuple[int, ...]] | ImageError:
+        try:
+            shape = tuple(stimuli.image(index).shape[-2:])
+            return stimuli.sha256(index), shape
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        looks = list(pool.map(look, range(len(stimuli))))
+    faults = {stimuli.ids[i]: str(x) for i, x in enumerate(looks) if isinstance(x, ImageError)}
+    if faults and not skip:
+        first = next(iter(faults.values()))
+        more = f" ({len(faults) - 1} more cannot be read either)" if len(faults) > 1 else ""
+        raise ImageError(f"{first}{more}; remove it, or leave such stimuli out (skip_unreadable)")
+    if len(faults) == len(stimuli):
+        raise ImageError(f"no stimulus can be read; the first: {next(iter(faults.values()))}")
+    if faults:
+        warnings.warn(f"left out: {'; '.join(faults.values())}", stacklevel=3)
+    places = [i for i, x in enumerate(looks) if not isinstance(x, ImageError)]
+    hashes = [x[0] for x in looks if not isinstance(x, ImageError)]
+    usable = stimuli[places] if faults else stimuli
+    if size is None:
+        usable.batch([0])
+        sizes = [x[1] for x in looks if not isinstance(x, ImageError)]
+        other = next((i for i, s in enumerate(sizes) if s != sizes[0]), None)
+        if other is not None:
+            usable.batch([0, other])  # raises, naming both
+    return usable, hashes, faults
+
+
+def _shapes(
+    respond: Any, stimuli: StimulusSet, size: tuple[int, int] | None, device: torch.device
+) -> dict[str, tuple[int, ...]]:
+    with torch.no_grad():
+        responses = respond(stimuli.batch([0], size).to(device))
+    return {name: tuple(response.shape[1:]) for name, response in responses.items()}
+
+
+def _batch_size(batch_size: int | str, shapes: dict[str, tuple[int, ...]]) -> int:
+    if batch_size == "auto":
+        one = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // max(one, 1)))
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be 'auto' or a number from 1; got {batch_size!r}")
+    return batch_size
+
+
+def _ahead(
+    reader: ThreadPoolExecutor,
+    stimuli: StimulusSet,
+    bar: Iterator[int],
+    waiting: list[int],
+    batch: int,
+    size: tuple[int, int] | None,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield each batch's rows and images, reading the next while one is worked on."""
+
+    def rows_of(number: int) -> list[int]:
+        return list(range(number * batch, min((number + 1) * batch, len(stimuli))))
+
+    following = dict(itertools.pairwise(waiting))
+    coming = reader.submit(stimuli.batch, rows_of(waiting[0]), size) if waiting else None
+    for number in bar:
+        assert coming is not None
+        images = coming.result()
+        if number in following:
+            coming = reader.submit(stimuli.batch, rows_of(following[number]), size)
+        yield rows_of(number), images
+
+
+def _check_finite(values: dict[str, np.ndarray], ids: list[str], model: str) -> None:
+    for layer, array in values.items():
+        finite = np.isfinite(array.reshape(len(ids), -1)).all(axis=1)
+        if not finite.all():
+            raise FloatingPointError(
+                f"layer {layer!r} of {model} gives values that are not finite for stimulus "
+                f"{ids[int(np.argmin(finite))]!r}; check its weights"
+            )
