@@ -3,6 +3,8 @@ from .baselines import Gist as Gist
 from .baselines import Pixels as Pixels
 from .baselines import PortillaSimoncelli as PortillaSimoncelli
 from .baselines import Silhouette as Silhouette
+from .convnets import TorchvisionNetwork as TorchvisionNetwork
+from .convnets import normalised as normalised
 from .hmax import HMAX as HMAX
 from .hmax import Prototypes as Prototypes
 from .hmax import ViewTuned as ViewTuned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,17 +25,19 @@ def read_patch_set(path: str | os.PathLike[str]) -> Prototypes:
 
     Raises
     ------
+    FileNotFoundError
     ValueError
         When it is another kind of file, has other variables, or shapes that contradict each
         other.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist")
     try:
         content = loadmat(path)
-    except FileNotFoundError:
-        raise
-    except (ValueError, NotImplementedError, TypeError, OSError) as error:
+    except (MatReadError, ValueError, NotImplementedError, TypeError) as error:
         raise ValueError(f"{path} is not a Matlab file of version 7 or older ({error})") from error
     missing = {"patches", "patchSizes"} - set(content)
     if missing:
