@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fnmatch
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -164,36 +165,49 @@ def read_modules(
     ValueError
         When a module does not run in the forward pass or does not return a tensor.
     """
-    available = dict(network.named_modules())
+    unknown = [path for path in modules.values() if path not in dict(network.named_modules())]
+    if unknown:
+        raise ValueError(f"the network has no module {unknown[0]!r}")
+    outputs, changed = _outputs(network, inputs, set(modules.values()), copied=frozenset())
+    if changed:
+        # A later operation wrote into what was read: once more, keeping those apart.
+        outputs, _ = _outputs(network, inputs, set(modules.values()), copied=frozenset(changed))
+    return {name: outputs[path] for name, path in modules.items()}
+
+
+def _outputs(
+    network: nn.Module, inputs: Tensor, paths: set[str], copied: frozenset[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the first output of each module, and the paths of those that changed afterwards."""
     outputs: dict[str, Tensor] = {}
-    waiting = set(modules.values())
-    handles = []
+    written: dict[str, int] = {}
 
-    def keep(path: str) -> Any:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"module {path!r} returns {type(output).__name__}, not a tensor; "
-                    "read one of the modules inside it"
-                )
-            outputs[path] = output
-            waiting.discard(path)
-            if not waiting:
-                raise _DeepestLayerReached
+    def keep(path: str, module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"module {path!r} returns {type(output).__name__}, not a tensor; "
+                "read one of the modules inside it"
+            )
+        if path not in outputs:
+            outputs[path], written[path] = output, output._version
+        if len(outputs) == len(paths):
+            raise _DeepestLayerReached
+        return output.clone() if path in copied else None
 
-        return hook
-
+    handles = [
+        network.get_submodule(path).register_forward_hook(functools.partial(keep, path))
+        for path in paths
+    ]
     try:
-        for path in dict.fromkeys(modules.values()):
-            handles.append(available[path].register_forward_hook(keep(path)))
         with contextlib.suppress(_DeepestLayerReached):
             network(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    if waiting:
-        raise ValueError(f"modules {sorted(waiting)} do not run when the network sees an image")
-    return {name: outputs[path] for name, path in modules.items()}
+    silent = paths - outputs.keys()
+    if silent:
+        raise ValueError(f"modules {sorted(silent)} do not run when the network sees an image")
+    return outputs, [path for path, out in outputs.items() if out._version != written[path]]
 
 
 def receptive_field(model: VisionModel, layer: str, limit: int = 512) -> int:

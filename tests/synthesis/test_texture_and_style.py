@@ -215,4 +215,4 @@ def test_a_schedule_can_be_given() -> None:
     result = cp.texture(_stripes(), model=MODEL, schedule=schedule)
     heights = result.losses.drop_duplicates("evaluation")["height"]
     assert heights.tolist() == [48, 48, 48, 96, 96]
-    assert run.LOSS_COLUMNS == tuple(result.losses.columns)
+    assert tuple(result.losses.columns) == run.LOSS_COLUMNS

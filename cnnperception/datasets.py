@@ -1,0 +1,98 @@
+"""Published data sets that go straight into the comparison of models with brains."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from . import rsa
+from .stimuli import StimulusSet
+
+IMAGES_FILE = "Kriegeskorte_Neuron2008_supplementalData.mat"
+HUMAN_FILE = "92_brainRDMs.mat"
+
+
+def load_92images(folder: str | os.PathLike[str]) -> tuple[StimulusSet, xr.DataArray]:
+    """Load the 92 images of Kriegeskorte et al. (2008) and RDMs of inferior temporal cortex.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds `Kriegeskorte_Neuron2008_supplementalData.mat` and, for the single human subjects,
+        `92_brainRDMs.mat`: both are in the demos of rsatoolbox (demos/92imageData).
+
+    Returns
+    -------
+    stimuli : StimulusSet
+        175 x 175 pixels; the table has the columns category (human body, human face, animal
+        body, animal face, natural object, artificial object), animate, face.
+    rdms : DataArray, dims (rdm, pair)
+        "human IT" and "monkey IT" (group means; 1 - Pearson correlation), and "human IT subject
+        1" ... (means over sessions) where the second file is present.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        When the first file is missing or holds something else.
+    """
+    path = Path(folder)
+    path = path if path.suffix == ".mat" else path / IMAGES_FILE
+    content = _load(path, ("stimuli_92objs", "RDMs_mIT_hIT_fig1", "categoryVectors"))
+    labels = [str(label) for label in content["categoryLabels"]]
+    members = pd.DataFrame(content["categoryVectors"].astype(bool), columns=labels)
+    objects = content["stimuli_92objs"]
+    ids = [f"object{number:02d}" for number in range(1, len(objects) + 1)]
+    table = pd.DataFrame(
+        {
+            "stimulus_id": ids,
+            "category": [_category(row) for _, row in members.iterrows()],
+            "animate": members["animate"].to_numpy(),
+            "face": members["face"].to_numpy(),
+        }
+    )
+    pictures = np.stack([item.image for item in objects])
+    stimuli = StimulusSet.from_arrays(pictures, ids=ids, table=table)
+    groups = {
+        ("human IT" if "hIT" in r.name else "monkey IT"): r.RDM
+        for r in content["RDMs_mIT_hIT_fig1"]
+    }
+    groups = dict(sorted(groups.items()))
+    humans = path.parent / HUMAN_FILE
+    if humans.exists():
+        sessions = _load(humans, ("RDMs",))["RDMs"]
+        for number, subject in enumerate(sessions, start=1):
+            mean = np.mean([session.RDM for session in subject], axis=0, dtype=float)
+            groups[f"human IT subject {number}"] = mean[np.triu_indices(len(mean), 1)]
+    return stimuli, rsa.concat(
+        {name: rsa.condensed(np.asarray(values, float), ids) for name, values in groups.items()}
+    )
+
+
+def _category(member: pd.Series) -> str:
+    if member["animate"]:
+        return f"{'human' if member['human'] else 'animal'} {'face' if member['face'] else 'body'}"
+    return "natural object" if member["natObj"] else "artificial object"
+
+
+def _load(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    from scipy.io import loadmat
+
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; it is in the public repository rsagroup/rsatoolbox on GitHub "
+            "under demos/92imageData"
+        )
+    try:
+        content: dict[str, np.ndarray] = loadmat(path, struct_as_record=False, squeeze_me=True)
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a MATLAB file: {error}") from error
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path} has no variable {missing[0]!r}; it is not the file it is named after"
+        )
+    return content
