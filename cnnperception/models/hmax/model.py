@@ -135,6 +135,7 @@ class HMAX(nn.Module):
             "texture": c1,
             "style": c1,
             "content": c1[:2],
+            "compare": c1 + tuple(layer for layer in self.layers if layer.startswith("c2")),
         }
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
