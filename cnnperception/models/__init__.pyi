@@ -4,7 +4,6 @@ from .baselines import Pixels as Pixels
 from .baselines import PortillaSimoncelli as PortillaSimoncelli
 from .baselines import Silhouette as Silhouette
 from .convnets import TorchvisionNetwork as TorchvisionNetwork
-from .convnets import normalised as normalised
 from .hmax import HMAX as HMAX
 from .hmax import Prototypes as Prototypes
 from .hmax import ViewTuned as ViewTuned
@@ -15,3 +14,4 @@ from .interface import resolve_layers as resolve_layers
 from .random_filters import RandomFilters as RandomFilters
 from .registry import list_models as list_models
 from .registry import load_model as load_model
+from .vgg import normalised as normalised

@@ -8,11 +8,13 @@ import fnmatch
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @runtime_checkable
@@ -100,14 +102,24 @@ def resolve_layers(model: VisionModel, layers: str | Iterable[str]) -> tuple[str
     for name in wanted:
         found = _matching(name, model.layers)
         if not found:
-            near = difflib.get_close_matches(name, model.layers, n=1, cutoff=0.5)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(
-                f"layer {name!r} is not in {model.name}; "
-                f"its layers are {_summary(model.layers)}{hint}"
-            )
+            _no_such_layer(model, name)
         chosen.update(found)
     return tuple(name for name in model.layers if name in chosen)
+
+
+def check_layers(model: VisionModel, layers: Iterable[str]) -> None:
+    """Raise ValueError unless each name is a layer of the model: no groups, no patterns."""
+    for name in layers:
+        if name not in model.layers:
+            _no_such_layer(model, name)
+
+
+def _no_such_layer(model: VisionModel, name: str) -> NoReturn:
+    near = difflib.get_close_matches(name, model.layers, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(
+        f"layer {name!r} is not in {model.name}; its layers are {_summary(model.layers)}{hint}"
+    )
 
 
 def _matching(name: str, layers: Sequence[str]) -> list[str]:
@@ -133,7 +145,7 @@ def fingerprint(model: VisionModel) -> str:
     for key, value in sorted(model.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
         digest.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -145,6 +157,8 @@ def read_modules(
     network: nn.Module, inputs: Tensor, modules: Mapping[str, str]
 ) -> dict[str, Tensor]:
     """Run a network until the outputs of the named modules are known, and return them.
+
+    Several threads may read the same network at once.
 
     Parameters
     ----------
@@ -165,34 +179,42 @@ def read_modules(
     ValueError
         When a module does not run in the forward pass or does not return a tensor.
     """
-    unknown = [path for path in modules.values() if path not in dict(network.named_modules())]
+    paths = set(modules.values())
+    unknown = sorted(paths - dict(network.named_modules()).keys())
     if unknown:
         raise ValueError(f"the network has no module {unknown[0]!r}")
-    outputs, changed = _outputs(network, inputs, set(modules.values()), copied=frozenset())
+    # In inference mode torch does not count the writes into a tensor, so each is kept apart.
+    copied = paths if torch.is_inference_mode_enabled() else set()
+    outputs, changed = _outputs(network, inputs, paths, copied)
     if changed:
         # A later operation wrote into what was read: once more, keeping those apart.
-        outputs, _ = _outputs(network, inputs, set(modules.values()), copied=frozenset(changed))
+        outputs, _ = _outputs(network, inputs, paths, changed)
     return {name: outputs[path] for name, path in modules.items()}
 
 
 def _outputs(
-    network: nn.Module, inputs: Tensor, paths: set[str], copied: frozenset[str]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the first output of each module, and the paths of those that changed afterwards."""
+    network: nn.Module, inputs: Tensor, paths: set[str], copied: set[str]
+) -> tuple[dict[str, Tensor], set[str]]:
+    """Return the first output of each module, and the paths of those written into afterwards."""
     outputs: dict[str, Tensor] = {}
-    written: dict[str, int] = {}
+    versions: dict[str, int] = {}
+    thread = threading.get_ident()
 
     def keep(path: str, module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
+        if threading.get_ident() != thread or path in outputs:
+            return None
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"module {path!r} returns {type(output).__name__}, not a tensor; "
                 "read one of the modules inside it"
             )
-        if path not in outputs:
-            outputs[path], written[path] = output, output._version
+        outputs[path] = output
         if len(outputs) == len(paths):
             raise _DeepestLayerReached
-        return output.clone() if path in copied else None
+        if path in copied:
+            return output.clone()
+        versions[path] = output._version
+        return None
 
     handles = [
         network.get_submodule(path).register_forward_hook(functools.partial(keep, path))
@@ -207,14 +229,16 @@ def _outputs(
     silent = paths - outputs.keys()
     if silent:
         raise ValueError(f"modules {sorted(silent)} do not run when the network sees an image")
-    return outputs, [path for path, out in outputs.items() if out._version != written[path]]
+    return outputs, {path for path, seen in versions.items() if outputs[path]._version != seen}
 
 
 def receptive_field(model: VisionModel, layer: str, limit: int = 512) -> int:
     """Return the side, in pixels, of the region that a unit in the middle of a layer sees.
 
-    Measured by the gradient of the middle units with respect to noise images, so it holds for
-    any model; with maximum pooling it can come out a little too small.
+    What the model states in `receptive_fields` is taken at its word. For any other layer, the
+    region where the gradient of the middle units with respect to noise images is not zero, with
+    rectification and maximum pooling (where they are modules of torch) replaced by the identity
+    and averaging, lest they hide a part of it.
 
     Parameters
     ----------
@@ -222,7 +246,7 @@ def receptive_field(model: VisionModel, layer: str, limit: int = 512) -> int:
     layer : str
         A layer with positions, (batch, channel, height, width).
     limit : int
-        The largest image tried. A layer that sees beyond it gives `limit`.
+        The side of the largest image tried. A layer that sees beyond it gives `limit`.
 
     Raises
     ------
@@ -232,22 +256,26 @@ def receptive_field(model: VisionModel, layer: str, limit: int = 512) -> int:
     known = getattr(model, "receptive_fields", {})
     if layer in known:
         return int(known[layer])
-    size = 64
+    only = getattr(model, "image_size", None)  # of a model that takes no other
+    size = only or min(64, limit)
     while True:
-        extent = _gradient_extent(model, layer, size)
-        if extent < size - 8 or size >= limit:
-            return min(extent, limit)
-        size *= 2
+        first, last = _seen(model, layer, size)
+        clipped = first == 0 or last == size - 1  # perhaps: it may see more than there is
+        if not clipped or only or size >= limit:
+            return limit if clipped and not only else last - first + 1
+        size = min(2 * size, limit)
 
 
-def _gradient_extent(model: VisionModel, layer: str, size: int) -> int:
+def _seen(model: VisionModel, layer: str, size: int) -> tuple[int, int]:
+    """Return the first and last row or column of a square image that the middle units see."""
     device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
     noise = torch.rand((2, 3, size, size), generator=torch.Generator().manual_seed(0))
     images = noise.to(device).requires_grad_()
     try:
-        responses = model.features(images, [layer])[layer]
+        with torch.enable_grad(), _without_selection(model):
+            responses = model.features(images, [layer])[layer]
     except (RuntimeError, ValueError):
-        return size  # too small for the layer: try a larger one
+        return 0, size - 1  # too small for the layer
     if responses.ndim != 4:
         raise ValueError(
             f"layer {layer!r} of {model.name} has no positions (its shape is "
@@ -256,38 +284,81 @@ def _gradient_extent(model: VisionModel, layer: str, size: int) -> int:
     middle = responses[..., responses.shape[2] // 2, responses.shape[3] // 2]
     (gradient,) = torch.autograd.grad(middle.sum(), images)
     seen = gradient.abs().amax(dim=(0, 1)) > 0
-    rows, columns = seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()
-    if not len(rows):
-        return size
-    return int(max(rows.max() - rows.min(), columns.max() - columns.min())) + 1
+    indices = torch.cat([seen.any(dim=1).nonzero(), seen.any(dim=0).nonzero()])
+    if not len(indices):
+        return 0, size - 1
+    return int(indices.min()), int(indices.max())
+
+
+@contextlib.contextmanager
+def _without_selection(model: VisionModel) -> Iterator[None]:
+    """Let every input through rectification and maximum pooling inside the block."""
+
+    def identity(module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:
+        return arguments[0]
+
+    def average(module: nn.MaxPool2d, arguments: tuple[Tensor], output: Tensor) -> Tensor:
+        geometry = module.kernel_size, module.stride, module.padding, module.ceil_mode
+        return functional.avg_pool2d(arguments[0], *geometry)
+
+    with contextlib.ExitStack() as hooks:
+        for module in _modules(model):
+            if isinstance(module, nn.ReLU | nn.ReLU6):
+                hooks.callback(module.register_forward_hook(identity).remove)
+            elif isinstance(module, nn.MaxPool2d) and module.dilation == 1:
+                hooks.callback(module.register_forward_hook(average).remove)
+        yield
 
 
 @contextlib.contextmanager
 def wrap_around(model: VisionModel) -> Iterator[None]:
     """Join opposite image borders inside the block: every padding becomes circular.
 
-    What is synthesised under it tiles the plane without a seam.
+    The padding of convolutions and poolings, that is; what is synthesised under it tiles the
+    plane without a seam. The model itself is changed and restored: no other thread should use
+    it meanwhile.
 
     Raises
     ------
     ValueError
         When the model has no convolution whose padding could be changed.
     """
-    convolutions = [
-        module
-        for module in (model.modules() if isinstance(model, nn.Module) else ())
-        if isinstance(module, nn.Conv2d) and module.padding not in (0, (0, 0), "valid")
-    ]
+    padded = [m for m in _modules(model) if _padding(m) != (0, 0)]
+    convolutions = [m for m in padded if isinstance(m, nn.Conv2d)]
     if not convolutions:
         raise ValueError(
             f"{model.name} has no padded convolutions, so its images cannot be made to tile; "
             "use tileable=False or a convolutional model"
         )
-    modes = [convolution.padding_mode for convolution in convolutions]
-    try:
-        for convolution in convolutions:
-            convolution.padding_mode = "circular"
+    with contextlib.ExitStack() as restore:
+        for module in padded:
+            if isinstance(module, nn.Conv2d):
+                restore.callback(setattr, module, "padding_mode", module.padding_mode)
+                module.padding_mode = "circular"
+            elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+                pad = functools.partial(_pad_circularly, _padding(module))
+                restore.callback(module.register_forward_pre_hook(pad).remove)
+                restore.callback(setattr, module, "padding", module.padding)
+                module.padding = 0
         yield
-    finally:
-        for convolution, mode in zip(convolutions, modes, strict=True):
-            convolution.padding_mode = mode
+
+
+def _padding(module: nn.Module) -> Any:
+    """Return the rows and columns that a convolution or pooling adds on each side, or "same"."""
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return 0, 0
+    padding = module.padding
+    if padding == "valid":
+        return 0, 0
+    return (padding, padding) if isinstance(padding, int) else padding
+
+
+def _pad_circularly(
+    padding: tuple[int, int], module: nn.Module, arguments: tuple[Tensor]
+) -> tuple[Tensor]:
+    rows, columns = padding
+    return (functional.pad(arguments[0], (columns, columns, rows, rows), mode="circular"),)
+
+
+def _modules(model: VisionModel) -> Iterable[nn.Module]:
+    return model.modules() if isinstance(model, nn.Module) else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -94,13 +95,13 @@ def load_model(
     Parameters
     ----------
     name : str
-        A name from `list_models`.
+        A name from `list_models`, or "timm/" and the name of a network of timm.
     device : str or torch.device
         "auto" takes CUDA, then MPS, then the CPU.
     **options
-        What the model takes. torchvision's networks: `weights` ("DEFAULT", a path to a state
-        dict, or None for random ones), `pooling` ("max" or "avg"), `seed`. The embedded models:
-        the keyword arguments of their classes in `cnnperception.models`.
+        What the model takes. torchvision's and timm's networks: `weights` ("DEFAULT", a path to
+        a state dict, or None for random ones), `pooling` ("max" or "avg"), `seed`. The embedded
+        models: the keyword arguments of their classes in `cnnperception.models`.
 
     Returns
     -------
@@ -110,7 +111,12 @@ def load_model(
     Raises
     ------
     ValueError
-        For an unknown name (the message offers the nearest), option or device.
+        For an unknown name (the message offers the nearest), option or device, or weights that
+        do not fit.
+    OSError
+        When weights cannot be found or downloaded; the message says what to do.
+    ImportError
+        When the model needs a package that is not installed.
 
     Examples
     --------
@@ -126,19 +132,27 @@ def load_model(
 
 
 def _build(name: str, options: dict[str, Any]) -> nn.Module:
+    factory = _factory(name)
+    try:
+        return factory(**options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise ValueError(f"{name} takes no such option: {error}") from error
+
+
+def _factory(name: str) -> Callable[..., nn.Module]:
     if name in EMBEDDED:
-        _, factory = EMBEDDED[name]
-        try:
-            return factory(**options)
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-            raise ValueError(f"{name} takes no such option: {error}") from error
+        return EMBEDDED[name][1]
+    if name.startswith("timm/"):
+        from .timm_networks import TimmNetwork
+
+        return functools.partial(TimmNetwork, name.removeprefix("timm/"))
     from .convnets import TorchvisionNetwork, torchvision_names
 
     known = torchvision_names()
     if name in known:
-        return TorchvisionNetwork(name, **options)
+        return functools.partial(TorchvisionNetwork, name)
     near = difflib.get_close_matches(name, [*EMBEDDED, *known], n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(f"no model is called {name!r}{hint} `cnnperception models` lists all of them")
