@@ -1,7 +1,9 @@
 """Representational similarity analysis: dissimilarities, and how alike they are."""
 
 from .comparison import METHODS, compare
-from .rdm import METRICS, concat, condensed, rdm, select, square, stimulus_ids
+from .labels import concat, condensed, select, square, stimulus_ids
+from .noise import noise_covariance, noise_precision, residuals
+from .rdm import METRICS, rdm
 
 __all__ = [
     "METHODS",
@@ -9,7 +11,10 @@ __all__ = [
     "compare",
     "concat",
     "condensed",
+    "noise_covariance",
+    "noise_precision",
     "rdm",
+    "residuals",
     "select",
     "square",
     "stimulus_ids",

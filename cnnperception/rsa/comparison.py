@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import rankdata
 
-from .rdm import select, stimulus_ids
+from .labels import select, stimulus_ids
 
 
 def compare(rdms_a: Any, rdms_b: Any, method: str = "spearman") -> np.ndarray:
