@@ -87,13 +87,14 @@ class Awkward(nn.Module):
         self.first = nn.Conv2d(3, 4, 3)
         self.rectify = nn.ReLU()
         self.second = nn.Conv2d(4, 4, 3)
+        self.last = nn.Conv2d(4, 4, 1)
         self.pair = Pair()
         self.unused = nn.Conv2d(4, 4, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         raw = self.first(images)
         functional.relu_(raw)
-        return self.pair(self.rectify(self.second(self.rectify(raw - 0.1))))[0]
+        return self.pair(self.last(self.rectify(self.second(self.rectify(raw - 0.1)))))[0]
 
 
 class Pair(nn.Module):
@@ -122,9 +123,9 @@ def test_gradients_through_what_is_written_into_later_are_right() -> None:
 
 def test_a_module_that_runs_twice_gives_its_first_output() -> None:
     network, images = Awkward().requires_grad_(False), _images()
-    read = read_modules(network, images, {"first": "rectify", "later": "second"})
+    read = read_modules(network, images, {"first": "rectify", "later": "last"})
     assert torch.equal(read["first"], functional.relu(functional.relu(network.first(images)) - 0.1))
-    assert torch.equal(read["later"], network.second(read["first"]))
+    assert torch.equal(read["later"], network.last(network.second(read["first"]).relu()))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,12 @@ def test_fingerprints_do_not_depend_on_the_layout_in_memory() -> None:
         ([nn.Conv2d(3, 4, 7)], 7),
         ([nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3)], 8),
         ([nn.Conv2d(3, 4, 3, dilation=4, padding=4), nn.MaxPool2d(3, 2, 1)], 11),
-        # 4 + 30 x 4 = 124: more than fits in the first image that is tried.
+        # 4 + 5 x 8 + 12 = 56, but off centre, so that 4 of them are outside of 64 pixels.
+        (
+            [nn.AvgPool2d(4), *[nn.Conv2d(3, 3, 3, padding=1) for _ in range(5)], nn.AvgPool2d(4)],
+            56,
+        ),
+        # 4 + 15 x 8 = 124: more than fits in the first image that is tried.
         ([nn.AvgPool2d(4, 4), *[nn.Conv2d(3, 3, 3, padding=1) for _ in range(15)]], 124),
     ],
 )
