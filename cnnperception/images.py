@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .files import atomic_path, write_json
 
-MAXIMUM_PIXELS = 2**28  # a 16 384 pixel square: more is taken for a decompression bomb
+MAXIMUM_PIXELS = 2**27  # a square of 11 585 pixels: more is taken for a decompression bomb
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MID_GREY = 0.5
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -31,8 +31,7 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
-# GIF only to say that it is one; MPO is what some cameras make of JPEG.
-_OPENED = [*sorted(set(_FORMATS.values())), "GIF", "MPO"]
+_OPENED = [*sorted(set(_FORMATS.values())), "GIF"]  # GIF only to say that it is one
 _SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
@@ -80,7 +79,6 @@ def read(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None
     if file.stat().st_size == 0:
         raise ImageError(f"{file}: the file is empty")
     try:
-        Image.init()
         with Image.open(file, formats=_OPENED) as image:
             _check(file, image)
             pixels = _pixels(image)
@@ -105,7 +103,7 @@ def _check(file: Path, image: Image.Image) -> None:
             f"{file}: {width} x {height} pixels is more than the {MAXIMUM_PIXELS} that are read; "
             "reduce it first"
         )
-    # A camera's MPO file is one photograph with previews behind it.
+    # The JPEG of some cameras (MPO) is one photograph with previews behind it.
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise ImageError(f"{file}: holds {frames} frames or pages; save the one to use by itself")
