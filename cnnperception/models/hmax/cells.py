@@ -136,4 +136,8 @@ def complex_cells(simple: Sequence[Tensor], pool: int, step: int, extra: int = 0
     for side in (strongest.shape[-1], strongest.shape[-2]):
         count = side // step + 1 if extra else -(-side // step)
         missing += [0, max(0, (count - 1) * step + pool - side)]
-    return functional.max_pool2d(functional.pad(strongest, missing), pool, step)
+    strongest = functional.pad(strongest, missing)
+    if pool == 2 * step:
+        # Neighbouring windows share half of their pixels: look at each block of pixels once.
+        return functional.max_pool2d(functional.max_pool2d(strongest, step), 2, 1)
+    return functional.max_pool2d(strongest, pool, step)

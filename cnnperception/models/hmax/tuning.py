@@ -63,6 +63,7 @@ class TunedUnits(nn.Module):
             "norm": norms.clamp_min(1e-6),
             "none": torch.ones_like(norms),
         }[normalisation]
+        self.register_buffer("doubled", 2 * masked, persistent=False)
         self.register_buffer("norms", norms, persistent=False)
         self.register_buffer("widths", 2 * sigma**2 * alpha, persistent=False)
 
@@ -134,10 +135,13 @@ class TunedUnits(nn.Module):
 
     def _score(self, padded: Tensor) -> Tensor:
         """Return 2 <X, P> - ||X||^2 for all windows X: what ||P||^2 - d^2 is."""
-        matched = functional.conv2d(padded, 2 * self._like("patches", padded))
+        matched = functional.conv2d(padded, self._like("doubled", padded))
         if self.afferents is None:
-            return matched - window_sums(padded.square().sum(dim=1, keepdim=True), self.size)
-        return matched - functional.conv2d(padded.square(), self._like("afferents", padded))
+            energy = window_sums(padded.square().sum(dim=1, keepdim=True), self.size)
+        else:
+            energy = functional.conv2d(padded.square(), self._like("afferents", padded))
+        # In place: these are the largest maps of the model.
+        return matched.sub_(energy)
 
     def _response(self, distance: Tensor, widths: Tensor) -> Tensor:
         """Return the response to a squared distance."""
