@@ -307,7 +307,7 @@ def _model(
     if name not in EMBEDDED:  # weights and pooling are a matter of networks alone
         options |= {"weights": weights, "pooling": pooling}
     given = {key: value for key, value in options.items() if value is not None}
-    if str(given.get("weights")).lower() == "none":
+    if given.get("weights", "").lower() == "none":
         given["weights"] = None
     return load_model(name, device=device, **given)
 

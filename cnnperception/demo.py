@@ -62,6 +62,7 @@ def run_demo(
     model = load_model("random-filters", device=device)
     sections = [_texture_section(model, folder, seed, progress)]
     sections.append(_style_section(model, folder, seed, progress))
+    _overview(folder)
     stimuli = crops(seed)
     network = load_model("vgg11", weights=None, seed=seed, device=device)
     rdms = []
@@ -153,6 +154,19 @@ def _style_section(model: VisionModel, folder: Path, seed: int, progress: bool) 
         "other picture (Gatys, Ecker & Bethge 2016), here too with random filters.",
         [Picture(drawn, "Photograph, style and the photograph in that style")],
     )
+
+
+def _overview(folder: Path) -> None:
+    """Draw what was made in one row, from the files."""
+    shown = [
+        ("brick", _square(exemplar("brick"), TEXTURES["brick"])),
+        ("made from noise", images.read(folder / "texture_brick.png")),
+        (CONTENT, exemplar(CONTENT, size=320)),
+        (PAINTING, exemplar(PAINTING, size=320)),
+        ("one as the other", images.read(folder / "style.png")),
+    ]
+    drawn = figures.panel([i[0] for _, i in shown], [t for t, _ in shown], same_scale=False)
+    figures.save(drawn, folder / "overview", dpi=150)
 
 
 def _square(picture: Tensor, side: int) -> Tensor:

@@ -57,7 +57,12 @@ class RandomFilters(nn.Module):
         responses = tuple(f"scale{octave}" for octave in octaves)
         normalised = tuple(f"normalised{octave}" for octave in octaves)
         self.layers = responses + normalised
-        self.recommended = {"texture": responses, "style": responses, "content": normalised[:3]}
+        self.recommended = {
+            "texture": responses,
+            "style": responses,
+            "content": normalised[:3],
+            "compare": responses,
+        }
         self.provenance: dict[str, Any] = {
             "weights": "random",
             "scales": scales,

@@ -101,19 +101,15 @@ def provenance(
     }
 
 
-def layers_that_fit(
-    model: VisionModel, layers: Sequence[str], image: Tensor, share: float = 1.0
-) -> tuple[str, ...]:
-    """Return the layers that see no more than a share of the image's shorter side.
+def layers_that_fit(model: VisionModel, layers: Sequence[str], image: Tensor) -> tuple[str, ...]:
+    """Return the layers that see no more than half the image's shorter side, at least one.
 
-    At least the layer that sees least is kept.
-
-    A layer that sees more than the whole image has no texture to summarise: its statistics
-    describe, and would dictate, the arrangement of this one picture.
+    The statistics of a layer that sees most of an image describe, and would dictate, the
+    arrangement of this one picture: a texture would be a copy of its exemplar.
     """
     fields = {layer: receptive_field(model, layer) for layer in layers}
     side = min(image.shape[-2:])
-    fitting = tuple(layer for layer in layers if fields[layer] <= share * side)
+    fitting = tuple(layer for layer in layers if 2 * fields[layer] <= side)
     return fitting or (min(fields, key=lambda layer: fields[layer]),)
 
 

@@ -100,8 +100,7 @@ def stylize(
         level = levels[index].size
         drawn = image_files.resize(painting, setup.scaled(painting, cover * level[0] / height))
         seen = image_files.resize(scene, level)
-        # A layer that sees half the painting would bring its arrangement along with its style.
-        fitting = setup.layers_that_fit(model, paint_layers, drawn, share=0.5)
+        fitting = setup.layers_that_fit(model, paint_layers, drawn)
         terms = match("style", model, fitting, measure, drawn)
         if content_weight:
             terms += match("content", model, scene_layers, unchanged, seen, weight=content_weight)

@@ -36,7 +36,7 @@ def texture(
 
     Noise is changed until the Gram matrices of its layers equal the exemplar's. Levels from
     coarse to fine find the large structure first, where steps are cheap; each uses the layers
-    that see no more than the exemplar at that size.
+    that see no more than half the exemplar at that size, so that its arrangement stays free.
 
     Parameters
     ----------

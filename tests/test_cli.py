@@ -1,0 +1,358 @@
+"""The commands as a user types them, end to end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from PIL import Image
+from typer.testing import CliRunner
+
+import cnnperception as cp
+from cnnperception.cli import app
+from cnnperception.datasets import load_92images
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+needs_92images = pytest.mark.skipif(
+    not (SHARED / "92images").exists(), reason="the 92-image data set is not at ../shared/data"
+)
+
+
+def _run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for name in ("brick", "coffee", "chelsea"):
+        picture = cp.exemplar(name, size=(64, 64))
+        (root / name).mkdir()
+        for turn in range(2):
+            cp.images.write(root / name / f"{turn}.png", picture.rot90(turn, (2, 3)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def vgg19_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = cp.load_model("vgg19", weights=None, device="cpu")
+    state = model.network.state_dict()
+    path = tmp_path_factory.mktemp("weights") / "vgg19.pth"
+    torch.save({key: value for key, value in state.items() if "features" in key}, path)
+    return path
+
+
+def test_texture_writes_an_image_and_how_it_was_made(tmp_path: Path) -> None:
+    out = tmp_path / "t.png"
+    printed = _run(
+        "texture",
+        "brick",
+        "-o",
+        out,
+        "--size",
+        "80x64",
+        "--exemplar-size",
+        160,
+        "--evaluations",
+        8,
+        "--seed",
+        5,
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert str(out) in printed
+    assert Image.open(out).size == (64, 80)
+    record = cp.images.read_provenance(out)
+    assert record["seed"] == 5
+    assert record["finished"] is True
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.png", "t.png.json"]
+
+
+def test_style_writes_an_image_of_the_contents_shape(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.png"
+    _run(
+        "style",
+        folder / "coffee/0.png",
+        "chelsea",
+        "-o",
+        out,
+        "--size",
+        64,
+        "--evaluations",
+        6,
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert Image.open(out).size == (64, 64)
+
+
+def test_extract_stores_layers_that_open_with_xarray(folder: Path, tmp_path: Path) -> None:
+    for name in ("a.zarr", "a.nc"):
+        _run(
+            "extract",
+            folder,
+            "-o",
+            tmp_path / name,
+            "--model",
+            "random-filters",
+            "--layers",
+            "scale1,scale3",
+            "--device",
+            "cpu",
+            "-q",
+        )
+    tree = xr.open_datatree(tmp_path / "a.nc", engine="h5netcdf")
+    assert tree["scale3"]["activations"].shape == (6, 99, 16, 16)
+    assert tree["scale3"]["category"].to_numpy().tolist()[:2] == ["brick", "brick"]
+
+
+def test_rsa_prints_a_table_and_writes_figures_and_a_report(folder: Path, tmp_path: Path) -> None:
+    printed = _run(
+        "rsa",
+        folder,
+        "--model",
+        "hmax",
+        "--model",
+        "random-filters",
+        "--layers",
+        "c1/band1,scale*",
+        "-o",
+        tmp_path,
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert "scale5" in printed
+    assert str(tmp_path / "report.html") in printed
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"rdms_hmax.png", "rdms_hmax.pdf", "model_similarity.png", "rdms.nc"} <= names
+    table = pd.read_csv(tmp_path / "model_similarity.csv", header=[0, 1], index_col=[0, 1])
+    np.testing.assert_allclose(np.diag(table), 1)
+    assert "<img" in (tmp_path / "report.html").read_text()
+
+
+def test_rsa_compares_with_an_rdm_from_a_file(folder: Path, tmp_path: Path) -> None:
+    ids = cp.StimulusSet.from_folder(folder).ids
+    matrix = 1.0 - np.kron(np.eye(3), np.ones((2, 2)))
+    frame = pd.DataFrame(matrix, index=ids, columns=ids).iloc[::-1, ::-1]
+    frame.to_csv(tmp_path / "pairs.csv")
+    printed = _run(
+        "rsa",
+        folder,
+        "--model",
+        "pixels",
+        "--data",
+        tmp_path / "pairs.csv",
+        "-o",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert "pairs" in printed
+    similarity = pd.read_csv(tmp_path / "out" / "data_similarity.csv")["similarity"]
+    rdm = cp.rsa.rdm(cp.StimulusSet.from_folder(folder).batch(range(6)))
+    np.testing.assert_allclose(similarity, cp.rsa.compare(rdm, cp.rsa.condensed(matrix))[0])
+    pd.DataFrame(matrix[:4, :4], index=ids[:4], columns=ids[:4]).to_csv(tmp_path / "few.csv")
+    assert "no row for stimulus" in _run(
+        "rsa",
+        folder,
+        "--model",
+        "pixels",
+        "--data",
+        tmp_path / "few.csv",
+        "-o",
+        tmp_path / "x",
+        status=1,
+    )
+
+
+def test_a_vgg19_state_dict_works_in_every_command(folder, vgg19_file, tmp_path) -> None:
+    vgg = ("--model", "vgg19", "--weights", vgg19_file, "--device", "cpu", "-q")
+    _run(
+        "texture",
+        "gravel",
+        "-o",
+        tmp_path / "t.png",
+        "--size",
+        64,
+        "--layers",
+        "conv1_1,pool2",
+        "--evaluations",
+        3,
+        "--exemplar-size",
+        96,
+        *vgg,
+    )
+    assert cp.images.read_provenance(tmp_path / "t.png")["model"]["weights"] == "vgg19.pth"
+    _run(
+        "style",
+        folder / "coffee/0.png",
+        "chelsea",
+        "-o",
+        tmp_path / "s.png",
+        "--size",
+        64,
+        "--evaluations",
+        3,
+        *vgg,
+    )
+    _run("extract", folder, "-o", tmp_path / "a.zarr", "--layers", "pool5", *vgg)
+    printed = _run("rsa", folder, "--layers", "pool1,pool5", "-o", tmp_path / "rsa", *vgg)
+    assert "pool5" in printed
+
+
+def test_without_weights_or_network_the_message_helps(monkeypatch, tmp_path: Path) -> None:
+    from torchvision.models import VGG19_Weights
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(type(VGG19_Weights.DEFAULT), "get_state_dict", offline)
+    printed = _run("texture", "brick", "-o", tmp_path / "t.png", "--model", "vgg19", status=1)
+    for part in ("vgg19-dcbb9e9d.pth", "--weights none", "random-filters"):
+        assert part in " ".join(printed.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("texture", "nowhere.png", "-o", "t.png"), "no such file"),
+        (("texture", "brick", "-o", "t.gif"), "images are written as"),
+        (("texture", "brick", "-o", "t.png", "--layers", "conv9"), "not in random-filters"),
+        (("texture", "brick", "-o", "t.png", "--layers", ","), "no layers were given"),
+        (("texture", "brick", "-o", "t.png", "--size", "big"), "HEIGHTxWIDTH"),
+        (("texture", "brick", "-o", "t.png", "--exemplar-size", "40"), "a larger exemplar"),
+        (("texture", "brick", "-o", "t.png", "--model", "vgg-19"), "did you mean"),
+        (("texture", "brick", "-o", "t.png", "--device", "tpu"), "device"),
+        (("rsa", "nowhere", "--model", "hmax"), "no such folder"),
+        (("extract", "nowhere", "-o", "a.zarr"), "no such folder"),
+    ],
+)
+def test_faults_are_one_line_that_says_what_to_do(
+    arguments, message, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = " ".join(_run(*arguments, status=1).split())
+    assert "error:" in printed
+    assert message in printed
+    assert "Traceback" not in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_lists_names_and_layers() -> None:
+    assert "vgg19" in _run("models")
+    layers = _run("models", "vgg19").split()
+    assert {"conv1_1", "pool5", "fc8"} <= set(layers)
+
+
+def _texture_process(out: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "from cnnperception.cli import main; main()",
+        "texture",
+        "brick",
+        "-o",
+        str(out),
+        "--size",
+        "64",
+        "--exemplar-size",
+        "150",
+        "--evaluations",
+        "120",
+        "--device",
+        "cpu",
+        "-q",
+    ]
+    return subprocess.Popen(
+        command,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Shells start jobs in the background with interrupts ignored, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_a_broken_synthesis_goes_on_to_the_same_image(tmp_path: Path, kind: int) -> None:
+    out, checkpoint = tmp_path / "t.png", tmp_path / "t.png.checkpoint"
+    process = _texture_process(out)
+    _wait_for(checkpoint, process)
+    process.send_signal(kind)
+    _, errors = process.communicate()
+    if kind == signal.SIGINT:
+        assert process.returncode == 130
+        assert "best image so far" in errors
+        assert cp.images.read_provenance(out)["finished"] is False
+    else:
+        assert not out.exists()
+    assert checkpoint.exists()
+    again = _texture_process(out)
+    again.communicate()
+    assert again.returncode == 0
+    assert not checkpoint.exists()
+    unbroken = _texture_process(tmp_path / "u.png")
+    unbroken.communicate()
+    assert torch.equal(cp.images.read(out), cp.images.read(tmp_path / "u.png"))
+
+
+@needs_92images
+def test_the_92_images_and_their_brain_rdms_load() -> None:
+    stimuli, rdms = load_92images(SHARED / "92images")
+    assert len(stimuli) == 92
+    assert stimuli.table["category"].value_counts().to_dict() == {
+        "natural object": 23,
+        "artificial object": 21,
+        "human body": 12,
+        "human face": 12,
+        "animal body": 12,
+        "animal face": 12,
+    }
+    human, monkey = rdms.sel(rdm="human IT"), rdms.sel(rdm="monkey IT")
+    assert cp.rsa.compare(human, monkey, "corr")[0, 0] == pytest.approx(0.491, abs=5e-4)
+    assert cp.rsa.compare(human, monkey, "spearman")[0, 0] == pytest.approx(0.439, abs=5e-4)
+    subjects = rdms.sel(rdm=[f"human IT subject {i}" for i in range(1, 5)])
+    mean = cp.rsa.condensed(subjects.mean("rdm").to_numpy(), stimuli.ids)
+    assert cp.rsa.compare(mean, human)[0, 0] == pytest.approx(1, abs=1e-3)
+
+
+@needs_92images
+def test_rsa_of_the_92_images_prints_similarity_with_human_it(tmp_path: Path) -> None:
+    printed = _run(
+        "rsa",
+        SHARED / "92images",
+        "--model",
+        "hmax",
+        "--model",
+        "pixels",
+        "--layers",
+        "c2,pixels",
+        "-o",
+        tmp_path,
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert "human IT" in printed
+    assert (tmp_path / "profile_human_IT.png").exists()
