@@ -8,6 +8,7 @@ import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnperception.models import HMAX, fingerprint, receptive_field
 from cnnperception.models.hmax import Prototypes, imprint
@@ -412,6 +413,31 @@ def test_a_batch_gives_what_its_images_give_alone(model):
         alone = model.features(images[index : index + 1], ["s1/9", "c1/band4", "c2/8"])
         for name, value in alone.items():
             torch.testing.assert_close(together[name][index : index + 1], value)
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor made inside the block."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
+        return result
+
+
+@pytest.mark.parametrize("variant", ["serre2007", "maxlab"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_nothing_in_between_is_larger_than_twice_the_largest_layer(variant, batch):
+    model = HMAX(variant=variant)
+    images = torch.rand(batch, 3, 250, 250)
+    largest = model.features(images, ["s2/4/band1"])["s2/4/band1"]
+    for layers in (["c2"], ["c1", "s1"], ["s2/16/band1"]):
+        with _Largest() as seen:
+            model.features(images, layers)
+        assert seen.bytes <= 2 * largest.numel() * largest.element_size()
 
 
 def test_colour_is_seen_as_luminance(model):
