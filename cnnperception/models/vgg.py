@@ -118,7 +118,7 @@ def _mean_activations(
     positions = dict.fromkeys(convolutions, 0)
     count = 0
     for batch in [images] if isinstance(images, Tensor) else images:
-        for chunk in batch.split(CHUNK):
+        for chunk in batch.split(CHUNK) if len(batch) else ():
             count += len(chunk)
             with torch.no_grad():
                 responses = model.features(chunk.to(model.mean.device), convolutions)
