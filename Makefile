@@ -18,7 +18,8 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	# One thread a worker: threads of several workers on one core wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 install: $(VENV)/.installed
 
