@@ -139,7 +139,15 @@ def _texture_section(model: VisionModel, folder: Path, seed: int, progress: bool
 
 def _style_section(model: VisionModel, folder: Path, seed: int, progress: bool) -> Section:
     content, painting = exemplar(CONTENT, size=320), exemplar(PAINTING, size=320)
-    result = stylize(content, painting, model=model, seed=seed, evaluations=200, progress=progress)
+    result = stylize(
+        content,
+        painting,
+        model=model,
+        content_weight=0.02,
+        seed=seed,
+        evaluations=200,
+        progress=progress,
+    )
     _keep(result, folder / "style.png")
     shown: list[tuple[str, Tensor]] = [
         (CONTENT, content[0]),
