@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .. import images as pictures
 from .interface import check_images
-
-# ITU-R BT.601: what "grey" means in the image toolboxes the classical models were built with.
-RED, GREEN, BLUE = 0.299, 0.587, 0.114
 
 
 def luminance(images: Tensor) -> Tensor:
-    """Return the luma of RGB images, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+    """Return the luma of RGB images, 0.299 R + 0.587 G + 0.114 B, after checking them.
+
+    It is what "grey" means in the image toolboxes the classical models were built with (ITU-R
+    BT.601).
 
     Parameters
     ----------
@@ -26,11 +27,10 @@ def luminance(images: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        When the shape or type is another, or a pixel is not a number.
+        When the shape or type is another, or a pixel is not finite.
     """
     check_images(images)
-    images = images if images.dtype.itemsize >= 4 else images.float()
-    grey = RED * images[:, 0:1] + GREEN * images[:, 1:2] + BLUE * images[:, 2:3]
+    grey = pictures.luminance(images if images.dtype.itemsize >= 4 else images.float())
     if not grey.isfinite().all():
         raise ValueError("images hold values that are not finite (NaN or infinity)")
     return grey

@@ -21,6 +21,7 @@ from cnnperception.models.hmax import (
     write_patch_set,
 )
 from cnnperception.models.hmax.prototypes import numbered
+from cnnperception.stimuli import builtin_exemplars
 
 
 def _picture(name, height=180, width=200):
@@ -89,6 +90,16 @@ def test_the_record_leads_back_to_the_patch(bare, stored, pictures):
         torch.testing.assert_close(cells[:, rows, columns], patch)
 
 
+def test_a_stimulus_set_can_be_imprinted_from(bare):
+    stimuli = builtin_exemplars(["coffee", "chelsea"])
+    found = imprint(bare, stimuli, sizes=(4,), count=6, bands=[2])
+    pairs = [(name, stimuli.image(name)) for name in stimuli.ids]
+    assert torch.equal(
+        found.patches[4], imprint(bare, pairs, sizes=(4,), count=6, bands=[2]).patches[4]
+    )
+    assert set(found.record["image"]) == {"coffee", "chelsea"}
+
+
 def test_a_seed_decides_the_prototypes(bare, pictures):
     sets = [imprint(bare, pictures, sizes=(4,), count=8, seed=seed) for seed in (0, 0, 1)]
     assert torch.equal(sets[0].patches[4], sets[1].patches[4])
@@ -142,6 +153,12 @@ def test_prototypes_survive_a_file(stored, tmp_path):
     assert read.provenance == stored.provenance
     path = tmp_path / "set.safetensors"
     assert HMAX(prototypes=path).prototypes.provenance == stored.provenance
+
+
+def test_the_same_prototypes_make_the_same_file(stored, tmp_path):
+    for name in ("a", "b"):
+        stored.save(tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
 def test_half_precision_on_disk_keeps_the_perfect_match(stored, pictures, tmp_path):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 ATTEMPTS = 1000
 
 
+class Pictures(Protocol):
+    """What a StimulusSet offers: images by their ids."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    def image(self, which: str, /) -> Tensor: ...
+
+
 def imprint(
     model: HMAX,
-    images: Iterable[tuple[str, Tensor]],
+    images: Pictures | Iterable[tuple[str, Tensor]],
     *,
     sizes: Sequence[int] = (4, 8, 12, 16),
     count: int = 250,
@@ -34,8 +43,9 @@ def imprint(
     ----------
     model : HMAX
         Whose C1 is sampled; `HMAX(prototypes=None, ...)` will do.
-    images : iterable of (str, Tensor)
-        Names and images, each (3, height, width), RGB in [0, 1].
+    images : StimulusSet, or iterable of (str, Tensor)
+        Names and images, each (3, height, width) or (1, 3, height, width), RGB in [0, 1]. They
+        may differ in size. Of a StimulusSet only the images that patches are taken from are read.
     sizes : sequence of int
         Sides of the patches in C1 cells.
     count : int
@@ -52,17 +62,18 @@ def imprint(
     ValueError
         When there is no image, or one is too small or too empty to take a patch from.
     """
-    named = list(images)
-    if not named:
+    names, read = _reader(images)
+    if not names:
         raise ValueError("no images were given to imprint prototypes from")
     if count < 1 or not sizes or min(sizes) < 1:
         raise ValueError(f"cannot imprint {count} prototypes of the sizes {list(sizes)}")
     random = np.random.default_rng(seed)
-    sources = {size: random.integers(len(named), size=count) for size in sizes}
+    sources = {size: random.integers(len(names), size=count) for size in sizes}
     rows: list[dict[str, Any]] = []
     patches: dict[tuple[int, int], Tensor] = {}
-    for index, (name, image) in enumerate(named):
-        maps = _complex_maps(model, image, bands)
+    for index in np.unique(np.concatenate(list(sources.values()))).tolist():
+        name = names[index]
+        maps = _complex_maps(model, read(index), bands)
         for size in sizes:
             for unit in np.flatnonzero(sources[size] == index).tolist():
                 band, row, column = _place(maps, size, minimum, random, name)
@@ -79,7 +90,7 @@ def imprint(
             "minimum": minimum,
             "bands": list(bands or model.bands),
             "variant": model.provenance["variant"],
-            "images": [name for name, _ in named],
+            "images": names,
         },
     )
 
@@ -155,13 +166,25 @@ def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
     return patches.mean(dims, keepdim=True), patches.std(dims, correction=0, keepdim=True)
 
 
+def _reader(
+    images: Pictures | Iterable[tuple[str, Tensor]],
+) -> tuple[list[str], Callable[[int], Tensor]]:
+    """Return the images' names, and what gives an image by its number."""
+    if isinstance(images, Iterable):
+        pairs = list(images)
+        return [name for name, _ in pairs], lambda index: pairs[index][1]
+    names = list(images.ids)
+    return names, lambda index: images.image(names[index])
+
+
 @torch.no_grad()
 def _complex_maps(model: HMAX, image: Tensor, bands: Sequence[int] | None) -> dict[int, Tensor]:
     within = model.bands_within(*image.shape[-2:])
     chosen = [band for band in within if bands is None or band in bands]
     if not chosen:
         return {}
-    maps = model.features(image[None], [f"c1/band{band}" for band in chosen])
+    images = image if image.ndim == 4 else image[None]
+    maps = model.features(images, [f"c1/band{band}" for band in chosen])
     return {band: maps[f"c1/band{band}"][0].cpu() for band in chosen}
 
 

@@ -78,10 +78,9 @@ class Prototypes:
         """Write a safetensors file, atomically: half precision, the record in its metadata."""
         tensors = {f"patches/{size}": patch for size, patch in self.patches.items()}
         tensors |= {f"afferents/{size}": mask for size, mask in self.afferents.items()}
-        metadata = {
-            "provenance": json.dumps(self.provenance, sort_keys=True),
-            "record": self.record.to_csv(index=False),
-        }
+        # One entry: with several, their order and so the file's bytes would differ by the run.
+        origin = {"provenance": self.provenance, "record": self.record.to_csv(index=False)}
+        metadata = {"prototypes": json.dumps(origin, sort_keys=True)}
         with atomic_path(path) as temporary:
             save_file(
                 {name: tensor.half().contiguous() for name, tensor in tensors.items()},
@@ -117,14 +116,11 @@ class Prototypes:
         if not patches:
             raise ValueError(f"{path} holds no prototypes; was it written by Prototypes.save?")
         patches = dict(sorted(patches.items()))
-        return cls(
-            patches,
-            pd.read_csv(io.StringIO(metadata["record"]))
-            if "record" in metadata
-            else numbered(patches),
-            json.loads(metadata.get("provenance", "{}")),
-            afferents,
+        origin = json.loads(metadata.get("prototypes", "{}"))
+        record = (
+            pd.read_csv(io.StringIO(origin["record"])) if "record" in origin else numbered(patches)
         )
+        return cls(patches, record, origin.get("provenance", {}), afferents)
 
 
 def numbered(patches: Mapping[int, Tensor]) -> pd.DataFrame:
