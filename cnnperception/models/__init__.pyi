@@ -11,6 +11,7 @@ from .interface import VisionModel as VisionModel
 from .interface import fingerprint as fingerprint
 from .interface import receptive_field as receptive_field
 from .interface import resolve_layers as resolve_layers
+from .neocognitron import Neocognitron as Neocognitron
 from .random_filters import RandomFilters as RandomFilters
 from .registry import list_models as list_models
 from .registry import load_model as load_model

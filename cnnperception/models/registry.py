@@ -27,6 +27,12 @@ def _hmax(**options: Any) -> nn.Module:
     return HMAX(**options)
 
 
+def _neocognitron(**options: Any) -> nn.Module:
+    from .neocognitron import Neocognitron
+
+    return Neocognitron(**options)
+
+
 def _pixels(**options: Any) -> nn.Module:
     from .baselines import Pixels
 
@@ -64,6 +70,7 @@ EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         _random_filters,
     ),
     "hmax": ("S1, C1, S2, C2 of HMAX (Serre et al. 2007)", _hmax),
+    "neocognitron": ("S- and C-cells that grew on digits (Fukushima 2003)", _neocognitron),
     "v1": ("Gabor energy with divisive normalisation (Heeger 1992)", _v1),
     "gist": ("oriented energy on a coarse grid (Oliva & Torralba 2001)", _gist),
     "silhouette": ("figure and ground of an object on a uniform background", _silhouette),
