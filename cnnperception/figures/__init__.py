@@ -11,6 +11,7 @@ from .matrices import similarity_matrix
 from .pictures import contact_sheet, panel, to_pixels
 from .rdms import rdm_heatmaps
 from .results import model_results
+from .tolerance import tolerance_curves
 
 __all__ = [
     "contact_sheet",
@@ -24,5 +25,6 @@ __all__ = [
     "shepard_plot",
     "similarity_matrix",
     "to_pixels",
+    "tolerance_curves",
     "tsne_map",
 ]

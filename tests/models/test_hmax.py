@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from analyses.hmax_invariance import draw, polygons
 from cnnperception.models import HMAX, fingerprint, receptive_field
 from cnnperception.models.hmax import Prototypes, imprint
 from cnnperception.models.hmax.cells import window_sums
@@ -327,6 +328,28 @@ def test_c2_of_an_object_does_not_change_when_it_moves_by_the_step_of_the_only_b
         maps = HMAX(prototypes=prototypes).features(images, [f"s2/4/band{band}"])
         best = maps[f"s2/4/band{band}"].amax(dim=(2, 3))
         torch.testing.assert_close(best[0], best[1], rtol=0, atol=1e-9)
+
+
+@torch.inference_mode()
+def test_c2_keeps_position_wholly_size_partly_and_loses_rotation(model):
+    shapes = polygons(6, seed=1)
+
+    def responses(**transformation):
+        found = model.features(draw(shapes, **transformation), ["c1/band4", "c2"])
+        c1 = found.pop("c1/band4").flatten(1)
+        return c1, torch.cat(list(found.values()), dim=1)
+
+    originals = responses()
+
+    def similarity(stage, **transformation):
+        mean = originals[stage].mean(dim=0)
+        pairs = (originals[stage] - mean, responses(**transformation)[stage] - mean)
+        return torch.cosine_similarity(*pairs).mean()
+
+    assert similarity(1, shift=60) > 0.9
+    assert similarity(0, shift=60) < 0.1
+    assert 0.95 > similarity(1, scale=1.25) > similarity(1, scale=2.0) > 0.3
+    assert similarity(1, rotation=45) < 0.2
 
 
 def test_adding_or_reordering_prototypes_leaves_the_others_alone(small_set):
