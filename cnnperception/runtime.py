@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
@@ -40,6 +41,22 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' was asked for but this machine has none; use device='auto'")
     return chosen
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in the tensors' own precision inside the block: no autocast, no TensorFloat-32.
+
+    For small differences of large numbers, such as distances by way of inner products.
+    """
+    convolution: Any = torch.backends.cudnn.conv
+    allowed = convolution.fp32_precision
+    with torch.autocast(device.type, enabled=False):
+        convolution.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            convolution.fp32_precision = allowed
 
 
 def generator(seed: int) -> torch.Generator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,12 +38,12 @@ def tolerance_curves(table: pd.DataFrame, *, chance: float | None = None) -> Fig
         When a column is missing, there are no rows, or a value is no finite number.
     """
     check_columns(table, ["transformation", "amount", "layer", "similarity", "identified"])
-    for column in ("amount", "similarity", "identified"):
-        check_finite(table, column, ["transformation", "layer"])
+    for value in ("amount", "similarity", "identified"):
+        check_finite(table, value, ["transformation", "layer"])
     transformations = list(dict.fromkeys(table["transformation"]))
     palette = colour_of(table["layer"])
     figure = new_figure(2.4 * len(transformations) + 0.4, 4.2)
-    axes = figure.subplots(2, len(transformations), sharey="row", sharex="col", squeeze=False)
+    axes: Any = figure.subplots(2, len(transformations), sharey="row", sharex="col", squeeze=False)
     for column, transformation in enumerate(transformations):
         part = table[table["transformation"] == transformation]
         for row, value in enumerate(("similarity", "identified")):

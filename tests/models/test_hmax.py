@@ -526,6 +526,26 @@ def test_reduced_precision_outside_does_not_reach_the_distances(model):
     torch.testing.assert_close(half, expected["c2/8"], rtol=0.05, atol=0.02)
 
 
+def test_settings_of_the_graphics_processor_are_as_they_were_afterwards(model):
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.enabled
+    model.features(torch.rand(1, 3, 64, 64), ["c2/4"])
+    assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.enabled) == before
+
+
+def test_a_state_dict_brings_its_prototypes_with_it(small_set):
+    images = _photograph(100, 100).float()
+    other = Prototypes(
+        {size: patches.flip(0) for size, patches in small_set.patches.items()},
+        small_set.record,
+        {},
+    )
+    model = HMAX(prototypes=small_set)
+    model.load_state_dict(HMAX(prototypes=other).state_dict())
+    expected = HMAX(prototypes=other).features(images, ["c2/8", "s2/8/band1"])
+    for name, value in model.features(images, ["c2/8", "s2/8/band1"]).items():
+        torch.testing.assert_close(value, expected[name])
+
+
 def test_features_made_in_inference_mode_do_not_spoil_later_gradients(model):
     images = torch.rand(1, 3, 61, 67)
     with torch.inference_mode():

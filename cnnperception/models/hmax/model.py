@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...runtime import full_precision
 from ..grey import luminance
 from ..interface import resolve_layers
 from .cells import SimpleCells, complex_cells
@@ -164,7 +164,7 @@ class HMAX(nn.Module):
         resolve_layers(self, layers)
         names = [name for layer in layers for name in resolve_layers(self, layer)]
         grey = luminance(images)
-        with _full_precision(grey.device):
+        with full_precision(grey.device):
             parts = [self._respond(part, set(names)) for part in grey.split(_part_size(grey))]
         return {name: torch.cat([part[name] for part in parts]) for name in names}
 
@@ -281,16 +281,6 @@ def _part_size(grey: Tensor) -> int:
         return len(grey)
     # About one image of 256 x 256 pixels stays in the processor's cache from S1 to C2.
     return max(1, 256**2 // grey[0].numel())
-
-
-@contextlib.contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in the tensors' own precision: distances are small differences of large numbers."""
-    with (
-        torch.autocast(device.type, enabled=False),
-        torch.backends.cudnn.flags(allow_tf32=False),
-    ):
-        yield
 
 
 def _read(source: Source, default: Path) -> Prototypes | None:

@@ -53,19 +53,10 @@ class TunedUnits(nn.Module):
     ):
         super().__init__()
         self.size = patches.shape[-1]
-        self.tuning, self.same = tuning, same
+        self.tuning, self.sigma, self.normalisation, self.same = tuning, sigma, normalisation, same
         masked = patches if afferents is None else patches * afferents
         self.register_buffer("patches", masked.contiguous())
         self.register_buffer("afferents", None if afferents is None else afferents.to(patches))
-        norms = masked.square().sum(dim=(1, 2, 3))
-        alpha = {
-            "area": torch.full_like(norms, (self.size / 4) ** 2),
-            "norm": norms.clamp_min(1e-6),
-            "none": torch.ones_like(norms),
-        }[normalisation]
-        self.register_buffer("doubled", 2 * masked, persistent=False)
-        self.register_buffer("norms", norms, persistent=False)
-        self.register_buffer("widths", 2 * sigma**2 * alpha, persistent=False)
 
     def fits(self, maps: Tensor) -> bool:
         """Say whether a C1 map is large enough for one window."""
@@ -83,10 +74,9 @@ class TunedUnits(nn.Module):
         Tensor, shape (batch, unit, height - size + 1, width - size + 1)
             With `same`, (batch, unit, height, width).
         """
-        padded = self._padded(maps)
-        norms, widths = self._like("norms", maps), self._like("widths", maps)
-        distance = (norms[:, None, None] - self._score(padded)).clamp_min(0)
-        return self._response(distance, widths[:, None, None])
+        norms = self._norms(maps.dtype)[:, None, None]
+        distance = (norms - self._score(self._padded(maps))).clamp_min(0)
+        return self._response(distance, norms)
 
     def best(self, bands: Mapping[int, Tensor]) -> Tensor:
         """Return C2: every unit's best response over all windows of all bands.
@@ -109,7 +99,7 @@ class TunedUnits(nn.Module):
         if self.afferents is not None:
             difference = difference * self._like("afferents", found)
         distance = difference.square().sum(dim=(2, 3, 4))
-        return self._response(distance, self._like("widths", found))
+        return self._response(distance, self._norms(found.dtype))
 
     def winners(self, bands: Mapping[int, Tensor]) -> Winners:
         """Return where every unit's best window lies; arguments as those of `best`."""
@@ -135,7 +125,7 @@ class TunedUnits(nn.Module):
 
     def _score(self, padded: Tensor) -> Tensor:
         """Return 2 <X, P> - ||X||^2 for all windows X: what ||P||^2 - d^2 is."""
-        matched = functional.conv2d(padded, self._like("doubled", padded))
+        matched = functional.conv2d(2 * padded, self._like("patches", padded))
         if self.afferents is None:
             energy = window_sums(padded.square().sum(dim=1, keepdim=True), self.size)
         else:
@@ -143,13 +133,18 @@ class TunedUnits(nn.Module):
         # In place: these are the largest maps of the model.
         return matched.sub_(energy)
 
-    def _response(self, distance: Tensor, widths: Tensor) -> Tensor:
-        """Return the response to a squared distance."""
+    def _response(self, distance: Tensor, norms: Tensor) -> Tensor:
+        """Return the response to squared distances, given the prototypes' squared norms."""
         if self.tuning == "gaussian":
-            return torch.exp(-distance / widths)
+            area = torch.full_like(norms, (self.size / 4) ** 2)
+            alpha = {"norm": norms.clamp_min(1e-6), "area": area, "none": torch.ones_like(norms)}
+            return torch.exp(-distance / (2 * self.sigma**2 * alpha[self.normalisation]))
         # The root has no slope at 0; units that match exactly have nowhere better to go.
         exact = distance == 0
         return distance.masked_fill(exact, 1).sqrt().masked_fill(exact, 0)
+
+    def _norms(self, dtype: torch.dtype) -> Tensor:
+        return self.get_buffer("patches").to(dtype).square().sum(dim=(1, 2, 3))
 
     def _padded(self, maps: Tensor) -> Tensor:
         if not self.same:
