@@ -49,14 +49,14 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
     For small differences of large numbers, such as distances by way of inner products.
     """
-    convolution: Any = torch.backends.cudnn.conv
-    allowed = convolution.fp32_precision
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    allowed = convolutions.fp32_precision
     with torch.autocast(device.type, enabled=False):
-        convolution.fp32_precision = "ieee"
+        convolutions.fp32_precision = "ieee"
         try:
             yield
         finally:
-            convolution.fp32_precision = allowed
+            convolutions.fp32_precision = allowed
 
 
 def generator(seed: int) -> torch.Generator:
