@@ -60,7 +60,7 @@ class TimmNetwork(Network):
         check_pooling(pooling)
         _check_name(name)
         network, origin = _build(name, weights, seed)
-        settings: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+        settings = network.pretrained_cfg
         side, fixed = settings["input_size"][1], bool(settings.get("fixed_input_size"))
         modules = _modules(name, side, fixed)
         super().__init__(
@@ -90,13 +90,13 @@ def _check_name(name: str) -> None:
 
 def _build(
     name: str, weights: str | os.PathLike[str] | None, seed: int
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Return a network with its weights, and where they are from."""
     import timm
 
     if weights is None:
         with seeded(seed):
-            network: nn.Module = timm.create_model(name)
+            network = timm.create_model(name)
         return network, {"weights": "random", "initialisation": "timm's", "seed": seed}
     if os.fspath(weights) == "DEFAULT":
         return _downloaded(name)
@@ -112,12 +112,12 @@ def _build(
     return network, {"weights": path.name, "file_sha256": sha256(path)}
 
 
-def _downloaded(name: str) -> tuple[nn.Module, dict[str, Any]]:
+def _downloaded(name: str) -> tuple[Any, dict[str, Any]]:
     import timm
 
     try:
         with seeded(0):
-            network = timm.create_model(name, pretrained=True)
+            network: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # of many kinds: no network, no such weights, a damaged file
         raise OSError(
             f"the weights of timm/{name} could not be loaded: {error}.\n"
@@ -144,5 +144,5 @@ def _modules(name: str, side: int, fixed: bool) -> dict[str, bool]:
 def _two_sizes(name: str, side: int, fixed: bool) -> tuple[nn.Module, nn.Module]:
     import timm
 
-    options = {"img_size": 2 * side} if fixed else {}
+    options: dict[str, Any] = {"img_size": 2 * side} if fixed else {}
     return timm.create_model(name), timm.create_model(name, **options)

@@ -172,7 +172,10 @@ def _note() -> None:
 
 
 FAULTY: dict[str, tuple[Callable[[State, Path], object], str]] = {
-    "pickle.pth": (lambda s, path: path.write_bytes(pickle.dumps(Harmful())), "never run"),
+    "pickle.pth": (
+        lambda s, path: path.write_bytes(pickle.dumps(Harmful(), protocol=2)),
+        "never run",
+    ),
     "object.pth": (lambda s, path: torch.save(Harmful(), path), "never run"),
     "cut.pth": (lambda s, path: _save_part(torch.save, s, path), "damaged"),
     "cut.safetensors": (lambda s, path: _save_part(save_file, s, path), "damaged"),

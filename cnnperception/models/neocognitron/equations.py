@@ -9,6 +9,9 @@ from torch.nn import functional
 # Under every root, so that its gradient stays finite where all inputs are silent.
 EPSILON = 1e-8
 
+# What sums of pixels in [0, 1] are known to, in float32.
+ROUNDING = 1e-7
+
 # Half-saturation of the 1980 C-cells.
 ALPHA = 0.5
 
@@ -67,7 +70,8 @@ def contrast_cells(image: Tensor, weights: Tensor) -> Tensor:
     """
     padded = functional.pad(image, (weights.shape[-1] // 2,) * 4, mode="replicate")
     signed = functional.conv2d(padded, weights[None, None])
-    return torch.cat([signed, -signed], dim=1).relu()
+    # A uniform image leaves no more than rounding, which the next stage would take for contrast.
+    return (torch.cat([signed, -signed], dim=1) - ROUNDING).relu()
 
 
 def root(values: Tensor) -> Tensor:

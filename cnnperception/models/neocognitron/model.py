@@ -240,7 +240,7 @@ class Neocognitron(nn.Module):
             "size": list(images.shape[2:]),
             "sha256": _digest(images, targets),
             "seed": seed,
-            "versions": runtime.versions(),
+            "torch": torch.__version__,
         }
         return pd.concat(curves, ignore_index=True)
 

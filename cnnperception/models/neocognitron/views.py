@@ -17,13 +17,14 @@ def preferred_patterns(model: Neocognitron, layer: str) -> Tensor:
 
     What the seed cells saw is put back through the stages below with the same connections
     turned round (transposed convolutions), leaving out thresholds and blur: a sum of
-    contrast-extracting fields, light minus dark.
+    contrast-extracting fields, light minus dark. US4 sees too much, too often, for such a sum
+    to be readable.
 
     Parameters
     ----------
     model : Neocognitron
     layer : str
-        `us1` ... `us4`.
+        `us1`, `us2` or `us3`.
 
     Returns
     -------
@@ -33,10 +34,10 @@ def preferred_patterns(model: Neocognitron, layer: str) -> Tensor:
     Raises
     ------
     ValueError
-        When the layer is not an S-layer or has not learnt anything yet.
+        For another layer, or one that has not learnt anything yet.
     """
-    if layer not in ("us1", "us2", "us3", "us4"):
-        raise ValueError(f"only us1, us2, us3 and us4 learn features; got {layer!r}")
+    if layer not in ("us1", "us2", "us3"):
+        raise ValueError(f"only features of us1, us2 and us3 can be shown; got {layer!r}")
     # The on-centre field, and the off-centre one, which is its negative.
     patterns = torch.stack([model.contrast, -model.contrast])
     for number in range(1, int(layer[-1]) + 1):
