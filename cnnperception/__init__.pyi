@@ -15,6 +15,7 @@ from .stimuli import StimulusSet as StimulusSet
 from .stimuli import exemplar as exemplar
 from .stimuli import list_exemplars as list_exemplars
 from .synthesis import SynthesisResult as SynthesisResult
+from .synthesis import metamer as metamer
 from .synthesis import stylize as stylize
 from .synthesis import texture as texture
 

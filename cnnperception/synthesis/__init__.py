@@ -1,5 +1,6 @@
 """Images made to match statistics of a model's layers."""
 
+from .metamer import metamer
 from .objective import Objective, PixelTerm, Term
 from .pyramid import Level, coarse_to_fine
 from .run import SynthesisResult, synthesize
@@ -15,6 +16,7 @@ __all__ = [
     "SynthesisResult",
     "Term",
     "coarse_to_fine",
+    "metamer",
     "minimise",
     "noise_like",
     "stylize",

@@ -17,6 +17,7 @@ Statistic = Callable[[Tensor], Tensor]
 Measure = Callable[[Tensor], Statistic]
 
 STATISTICS_PER_POSITION = 0.3
+UNIFORM = 1e-3  # standard deviation, relative to the mean, of responses that are all alike
 SMALLEST_RIDGE = 1e-2  # of the largest eigenvalue: with less, sparse textures can collapse
 
 
@@ -179,6 +180,18 @@ def _check_responses(kind: str, model: VisionModel, features: dict[str, Tensor])
 def unchanged(source: Tensor) -> Statistic:
     """Match the features themselves, position by position."""
     return lambda features: features
+
+
+def centred(source: Tensor) -> Statistic:
+    """Match the features themselves, about the mean of the source's over all units.
+
+    The relative loss is then the share of the variance over units that is not met: 1 is as good
+    as the right mean everywhere, however far that is from 0.
+    """
+    mean = source.mean()
+    # Uniform responses have no variance to relate to.
+    level = mean if source.std() > UNIFORM * mean.abs() else torch.zeros_like(mean)
+    return lambda features: features - level
 
 
 def plain_gram(source: Tensor) -> Statistic:

@@ -1,0 +1,185 @@
+"""Model metamers: other images to which a model's layers respond alike (Feather et al. 2019)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .. import images as image_files
+from ..models.interface import VisionModel, resolve_layers
+from . import setup
+from .objective import Objective, PixelTerm, centred, match, out_of_range
+from .pyramid import Level, coarse_to_fine
+from .run import FAILED, SynthesisResult, synthesize
+from .texture import noise_like
+
+
+def metamer(
+    image: Tensor,
+    model: VisionModel,
+    layers: str | Iterable[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    start: Tensor | None = None,
+    seed: int = 0,
+    evaluations: int = 400,
+    schedule: Iterable[Level] | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> SynthesisResult:
+    """Make an image to which layers of a model respond as they do to another one.
+
+    Noise is changed until the features themselves, unit by unit, equal the image's. What the
+    result keeps of the image is what the layers tell about it; what looks different is what
+    they cannot see.
+
+    The loss of a layer is the share of its variance over units that is not met, so that layers
+    of any width and scale count alike.
+
+    Parameters
+    ----------
+    image : Tensor, shape (3, height, width) or (1, 3, height, width)
+        RGB in [0, 1].
+    model : VisionModel
+    layers : str or iterable of str
+        Names, groups or patterns. Features of several layers are matched together.
+    size : int or (int, int), optional
+        Longer side, or height and width, to resize the image to; its own when left out.
+    start : Tensor, optional
+        An image to begin with, like `image`, in place of noise; the search then stays at full
+        size.
+    seed : int
+        Of the noise.
+    evaluations : int
+        Of the model, over all levels.
+    schedule : iterable of Level, optional
+        In place of the coarse-to-fine schedule, whose levels are those at which all layers
+        respond. Each level matches the features of the image reduced to its size.
+    progress, checkpoint
+        As for `texture`.
+
+    Returns
+    -------
+    SynthesisResult
+        `provenance["distances"]` holds for each layer the Euclidean distance of the result's
+        features from the image's, relative to the length of these ("to_features") and relative
+        to that of the noise or image it began with ("to_start").
+
+    Raises
+    ------
+    ValueError
+        For unknown layers, an image too small for a layer, or a layer that does not respond.
+    FloatingPointError
+        For images or features that are not finite.
+
+    References
+    ----------
+    Feather, Durango, Gonzalez & McDermott (2019), NeurIPS 32. Mahendran & Vedaldi (2015), CVPR.
+
+    Examples
+    --------
+    >>> import cnnperception as cp
+    >>> model = cp.load_model("hmax")
+    >>> result = cp.metamer(cp.exemplar("coins", size=64), model, "c1/band1", evaluations=40)
+    >>> result.provenance["distances"]["c1/band1"]["to_start"] < 0.5
+    True
+    """
+    source = setup.prepare(image, model, "image")
+    if size is not None:
+        source = image_files.resize(source, size)
+    height, width = setup.size_of(None, source)
+    chosen = resolve_layers(model, layers if isinstance(layers, str) else list(layers))
+    given = None if start is None else setup.prepare(start, model, "start")
+    if schedule is not None:
+        levels = tuple(schedule)
+    elif given is not None:
+        levels = (Level((height, width), evaluations),)
+    else:
+        levels = _levels_that_respond(source, model, chosen, evaluations)
+
+    def objective(level: Level) -> Objective:
+        terms = match("metamer", model, chosen, centred, image_files.resize(source, level.size))
+        return Objective(model, terms, [PixelTerm("range", out_of_range, weight=10.0)])
+
+    def begin(size: tuple[int, int]) -> Tensor:
+        if given is None:
+            return noise_like(source, size, seed)
+        return image_files.resize(given, size)
+
+    # From the finest on, whose faults are those of the image.
+    objectives = [objective(level) for level in reversed(levels)][::-1]
+    provenance = setup.provenance(
+        "metamer",
+        model,
+        {"image": source} if given is None else {"image": source, "start": given},
+        layers=list(chosen),
+        size=[height, width],
+        seed=seed,
+        schedule=[[*level.size, level.evaluations] for level in levels],
+    )
+    result = synthesize(
+        objectives.__getitem__,
+        levels,
+        begin(levels[0].size),
+        provenance,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    first = begin((height, width)).clamp(0, 1)
+    distances = _distances(model, chosen, source, first, result.images)
+    if result.finished:
+        _warn_of_failure(model, distances)
+    return dataclasses.replace(result, provenance={**result.provenance, "distances": distances})
+
+
+def _levels_that_respond(
+    source: Tensor, model: VisionModel, layers: Sequence[str], evaluations: int
+) -> tuple[Level, ...]:
+    """Return a schedule from the coarsest size on at which all layers have something to match."""
+    size = setup.size_of(None, source)
+    levels = coarse_to_fine(size, evaluations)
+    while len(levels) > 1:
+        try:
+            match("metamer", model, layers, centred, image_files.resize(source, levels[0].size))
+        except (ValueError, RuntimeError):  # the one of our models, the other of torch
+            levels = coarse_to_fine(size, evaluations, smallest=min(levels[0].size) + 1)
+        else:
+            break
+    return levels
+
+
+@torch.no_grad()
+def _distances(
+    model: VisionModel, layers: Sequence[str], source: Tensor, start: Tensor, result: Tensor
+) -> dict[str, dict[str, float]]:
+    """Return how far the features of the result are from the source's, relative to two scales."""
+    wanted, begun, made = (model.features(images, layers) for images in (source, start, result))
+    distances = {}
+    for layer in layers:
+        missed = float((made[layer] - wanted[layer]).norm())
+        scales = {
+            "to_features": wanted[layer].norm(),
+            "to_start": (begun[layer] - wanted[layer]).norm(),
+        }
+        distances[layer] = {
+            # Nothing missed is 0, also where the start was the image itself.
+            name: missed / float(scale) if missed else 0.0
+            for name, scale in scales.items()
+        }
+    return distances
+
+
+def _warn_of_failure(model: VisionModel, distances: dict[str, dict[str, float]]) -> None:
+    failed = [layer for layer, distance in distances.items() if distance["to_start"] > FAILED]
+    if failed:
+        warnings.warn(
+            f"the image did not come near the features of {', '.join(failed)} of {model.name}: "
+            f"they are still more than {FAILED} of the start's distance away; try more "
+            "evaluations or another seed",
+            stacklevel=3,
+        )
