@@ -1,21 +1,32 @@
 """Representational similarity analysis: dissimilarities, and how alike they are."""
 
 from .comparison import METHODS, compare
+from .inference import evaluate, fit
 from .labels import concat, condensed, select, square, stimulus_ids
+from .models import RDMModel, fixed, interpolated, selected, weighted
 from .noise import noise_covariance, noise_precision, residuals
+from .permutation import permutation_test
 from .rdm import METRICS, rdm
 
 __all__ = [
     "METHODS",
     "METRICS",
+    "RDMModel",
     "compare",
     "concat",
     "condensed",
+    "evaluate",
+    "fit",
+    "fixed",
+    "interpolated",
     "noise_covariance",
     "noise_precision",
+    "permutation_test",
     "rdm",
     "residuals",
     "select",
+    "selected",
     "square",
     "stimulus_ids",
+    "weighted",
 ]
