@@ -18,6 +18,11 @@ from .pyramid import Level, coarse_to_fine
 from .run import FAILED, SynthesisResult, synthesize
 from .texture import noise_like
 
+# Maxima and rectification have many local minima: features that jump into the wrong place or
+# polarity. Small steps in size, from a size at which there are few, avoid most of them.
+COARSEST = 32
+FACTOR = 2**0.25
+
 
 def metamer(
     image: Tensor,
@@ -27,7 +32,7 @@ def metamer(
     size: int | tuple[int, int] | None = None,
     start: Tensor | None = None,
     seed: int = 0,
-    evaluations: int = 400,
+    evaluations: int = 800,
     schedule: Iterable[Level] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -58,8 +63,8 @@ def metamer(
     evaluations : int
         Of the model, over all levels.
     schedule : iterable of Level, optional
-        In place of the coarse-to-fine schedule, whose levels are those at which all layers
-        respond. Each level matches the features of the image reduced to its size.
+        In place of the coarse-to-fine schedule. Each level matches the features of the image
+        reduced to its size, in the layers that respond at that size.
     progress, checkpoint
         As for `texture`.
 
@@ -103,7 +108,10 @@ def metamer(
         levels = _levels_that_respond(source, model, chosen, evaluations)
 
     def objective(level: Level) -> Objective:
-        terms = match("metamer", model, chosen, centred, image_files.resize(source, level.size))
+        resized = image_files.resize(source, level.size)
+        coarse = level.size != (height, width)
+        responding = _responding(model, chosen, resized) if coarse else chosen
+        terms = match("metamer", model, responding, centred, resized)
         return Objective(model, terms, [PixelTerm("range", out_of_range, weight=10.0)])
 
     def begin(size: tuple[int, int]) -> Tensor:
@@ -111,7 +119,7 @@ def metamer(
             return noise_like(source, size, seed)
         return image_files.resize(given, size)
 
-    # From the finest on, whose faults are those of the image.
+    # The finest first: its faults are those of the image.
     objectives = [objective(level) for level in reversed(levels)][::-1]
     provenance = setup.provenance(
         "metamer",
@@ -140,17 +148,28 @@ def metamer(
 def _levels_that_respond(
     source: Tensor, model: VisionModel, layers: Sequence[str], evaluations: int
 ) -> tuple[Level, ...]:
-    """Return a schedule from the coarsest size on at which all layers have something to match."""
+    """Return a schedule from the coarsest size on at which a layer has something to match."""
     size = setup.size_of(None, source)
-    levels = coarse_to_fine(size, evaluations)
+    levels = coarse_to_fine(size, evaluations, smallest=COARSEST, factor=FACTOR)
     while len(levels) > 1:
-        try:
-            match("metamer", model, layers, centred, image_files.resize(source, levels[0].size))
-        except (ValueError, RuntimeError):  # the one of our models, the other of torch
-            levels = coarse_to_fine(size, evaluations, smallest=min(levels[0].size) + 1)
-        else:
+        coarsest = levels[0].size
+        if _responding(model, layers, image_files.resize(source, coarsest)):
             break
+        levels = coarse_to_fine(size, evaluations, smallest=min(coarsest) + 1, factor=FACTOR)
     return levels
+
+
+def _responding(model: VisionModel, layers: Sequence[str], image: Tensor) -> tuple[str, ...]:
+    """Return the layers that an image is large enough for, and that respond to it."""
+
+    def responds(layer: str) -> bool:
+        try:
+            match("metamer", model, [layer], centred, image)
+        except (ValueError, RuntimeError):  # the one of our models, the other of torch
+            return False
+        return True
+
+    return tuple(layer for layer in layers if responds(layer))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +15,17 @@ class Level:
 
 
 def coarse_to_fine(
-    size: tuple[int, int], evaluations: int, *, smallest: int = 64, multiple: int = 1
+    size: tuple[int, int],
+    evaluations: int,
+    *,
+    smallest: int = 64,
+    multiple: int = 1,
+    factor: float = 2.0,
 ) -> tuple[Level, ...]:
-    """Return levels that double the size up to `size`, most evaluations where they are cheap.
+    """Return levels that grow in size up to `size`, most evaluations where they are cheap.
 
-    Each level gets two thirds of the evaluations of the next coarser one, so half the size and
-    a quarter of the cost go to one and a half times as many steps.
+    Each level gets two thirds of the evaluations of the one of half its size, so that half the
+    size and a quarter of the cost go to one and a half times as many steps.
 
     Parameters
     ----------
@@ -31,11 +37,14 @@ def coarse_to_fine(
         The shorter side of the coarsest level is at least this.
     multiple : int
         Sides of the coarser levels are rounded to multiples of it.
+    factor : float
+        By which the sides grow from level to level.
     """
     scales = [1.0]
-    while min(size) * scales[0] / 2 >= smallest:
-        scales.insert(0, scales[0] / 2)
-    shares = [(2 / 3) ** index for index in range(len(scales))]
+    # Powers of a root of 2 should meet the powers of 2 in spite of rounding.
+    while min(size) * scales[0] / factor >= smallest * (1 - 1e-9):
+        scales.insert(0, scales[0] / factor)
+    shares = [(2 / 3) ** (index * math.log2(factor)) for index in range(len(scales))]
     counts = [max(1, round(evaluations * share / sum(shares))) for share in shares]
 
     def scaled(side: int, scale: float) -> int:
