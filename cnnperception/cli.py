@@ -264,7 +264,14 @@ def rsa(
     ] = None,
     size: Annotated[str | None, typer.Option(help="Resize to HEIGHTxWIDTH, or a side.")] = None,
     metric: Annotated[str, typer.Option(help="correlation, euclidean, cosine.")] = "correlation",
-    method: Annotated[str, typer.Option(help="spearman, corr, cosine.")] = "spearman",
+    method: Annotated[
+        str, typer.Option(help="spearman, corr, cosine, rho-a, tau-a, corr_cov ...")
+    ] = "spearman",
+    bootstrap: Annotated[
+        str, typer.Option(help="What tests resample: dual, both, stimuli, subjects, none, auto.")
+    ] = "auto",
+    n_boot: Annotated[int, typer.Option(help="Number of resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
     skip_unreadable: Skip = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -290,6 +297,9 @@ def rsa(
         size=_size(size),
         metric=metric,
         method=method,
+        bootstrap=None if bootstrap.lower() == "none" else bootstrap,
+        n_boot=n_boot,
+        seed=seed,
         skip_unreadable=skip_unreadable,
         progress=not quiet,
     )

@@ -32,7 +32,8 @@ def load_92images(folder: str | os.PathLike[str]) -> tuple[StimulusSet, xr.DataA
         body, animal face, natural object, artificial object), animate, face.
     rdms : DataArray, dims (rdm, pair)
         "human IT" and "monkey IT" (group means; 1 - Pearson correlation), and "human IT subject
-        1" ... (means over sessions) where the second file is present.
+        1" ... (means over sessions) where the second file is present. The coordinate `subject`
+        along rdm is empty for the group means.
 
     Raises
     ------
@@ -61,15 +62,18 @@ def load_92images(folder: str | os.PathLike[str]) -> tuple[StimulusSet, xr.DataA
         for r in content["RDMs_mIT_hIT_fig1"]
     }
     groups = dict(sorted(groups.items()))
+    subjects = [""] * len(groups)
     humans = path.parent / HUMAN_FILE
     if humans.exists():
         sessions = _load(humans, ("RDMs",))["RDMs"]
         for number, subject in enumerate(sessions, start=1):
             mean = np.mean([session.RDM for session in subject], axis=0, dtype=float)
             groups[f"human IT subject {number}"] = mean[np.triu_indices(len(mean), 1)]
-    return stimuli, rsa.concat(
+            subjects.append(f"subject {number}")
+    rdms = rsa.concat(
         {name: rsa.condensed(np.asarray(values, float), ids) for name, values in groups.items()}
     )
+    return stimuli, rdms.assign_coords(subject=("rdm", subjects))
 
 
 def _category(member: pd.Series) -> str:

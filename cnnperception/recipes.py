@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from . import figures, rsa
+from . import evaluation, figures, rsa
 from .activations import extract
 from .files import atomic_path
 from .models.interface import VisionModel, resolve_layers
@@ -205,7 +205,7 @@ def _categories(stimuli: StimulusSet) -> list[str] | None:
 
 
 def _label(method: str) -> str:
-    return {"spearman": "Spearman correlation", "corr": "Pearson correlation"}.get(method, method)
+    return evaluation.LABELS.get(method, method)
 
 
 def layers_of(
@@ -250,6 +250,9 @@ def run_rsa(
     size: int | tuple[int, int] | None = None,
     metric: str = "correlation",
     method: str = "spearman",
+    bootstrap: str | None = "auto",
+    n_boot: int = 1000,
+    seed: int = 0,
     skip_unreadable: bool = False,
     progress: bool = False,
 ) -> tuple[pd.DataFrame, Path]:
@@ -263,11 +266,14 @@ def run_rsa(
         Folder for `report.html`, figures (PNG and PDF), `rdms.nc`, tables (CSV) and the stored
         activations, from which a run that was interrupted goes on.
     data : DataArray, dims (rdm, pair), optional
-        RDMs of the same stimuli.
+        RDMs of the same stimuli. Those of single subjects (all, or where the coordinate `subject`
+        is not empty) are what models are tested on.
     layers, size, metric, skip_unreadable, progress
         As for `layer_rdms`.
     method : str
         As for `rsa.compare`.
+    bootstrap, n_boot, seed
+        As for `evaluation.evaluate_layers`.
 
     Returns
     -------
@@ -294,8 +300,22 @@ def run_rsa(
     if data is not None:
         data = rsa.select(data, kept)
     sections, drawn, with_data = comparison_sections(rdms, chosen, data, method=method)
+    results: dict[str, xr.Dataset] = {}
+    if data is not None and method in rsa.EVALUATION_METHODS:
+        results = evaluation.evaluate_layers(
+            rdms,
+            evaluation.subjects_of(data),
+            method=method,
+            bootstrap=bootstrap,
+            n_boot=n_boot,
+            seed=seed,
+            progress=progress,
+        )
+        section, more = evaluation.evaluation_section(results, rdms)
+        sections, drawn = [section, *sections], {**drawn, **more}
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
+    _write_results(results, folder)
     between, _ = compare_models(rdms, method=method)
     with atomic_path(folder / "model_similarity.csv") as path:
         between.to_csv(path)
@@ -316,6 +336,19 @@ def run_rsa(
         "size": size,
         "metric": metric,
         "method": method,
+        "evaluation": {name: result.attrs for name, result in results.items()},
     }
     report = write_report(folder / "report.html", "Representational similarity", sections, settings)
     return table.round(3), report
+
+
+def _write_results(results: dict[str, xr.Dataset], folder: Path) -> None:
+    for name, result in results.items():
+        with atomic_path(folder / f"evaluation_{name}.nc") as path:
+            result.to_netcdf(path, engine="h5netcdf")
+        for suffix, frame in (
+            ("", evaluation.table_of(result).reset_index()),
+            ("_pairs", evaluation.pairs_of(result)),
+        ):
+            with atomic_path(folder / f"evaluation_{name}{suffix}.csv") as path:
+                frame.to_csv(path, index=False)

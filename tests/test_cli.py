@@ -348,6 +348,8 @@ def test_rsa_of_the_92_images_prints_similarity_with_human_it(tmp_path: Path) ->
         "pixels",
         "--layers",
         "c2,pixels",
+        "--n-boot",
+        "100",
         "-o",
         tmp_path,
         "--device",
@@ -356,3 +358,7 @@ def test_rsa_of_the_92_images_prints_similarity_with_human_it(tmp_path: Path) ->
     )
     assert "human IT" in printed
     assert (tmp_path / "profile_human_IT.png").exists()
+    layers = pd.read_csv(tmp_path / "evaluation_layers.csv", index_col="model")
+    assert layers["p_zero"].between(0, 1).all()
+    report = (tmp_path / "report.html").read_text()
+    assert "4 subjects, 92 stimuli; stimuli were resampled" in report

@@ -156,10 +156,13 @@ def _stars_and_triangles(ax: Axes, result: xr.Dataset, alpha: float) -> list[Pat
         if name not in result or (height is None and "ceiling_lower" not in result):
             continue
         y = float(result["ceiling_lower"]) if height is None else height
-        significant = np.flatnonzero(result[name].values < alpha)
+        significant = result[name].values < alpha
+        if name == "p_ceiling":
+            significant &= result["similarity"].values < y
+        places = np.flatnonzero(significant)
         ax.plot(
-            significant,
-            np.full(significant.size, y),
+            places,
+            np.full(places.size, y),
             marker,
             color=colour,
             markeredgecolor=_INK,

@@ -7,8 +7,10 @@ from .models import RDMModel, fixed, interpolated, selected, weighted
 from .noise import noise_covariance, noise_precision, residuals
 from .permutation import permutation_test
 from .rdm import METRICS, rdm
+from .resampled import METHODS as EVALUATION_METHODS
 
 __all__ = [
+    "EVALUATION_METHODS",
     "METHODS",
     "METRICS",
     "RDMModel",

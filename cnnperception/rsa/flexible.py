@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -53,7 +54,8 @@ def evaluate_folds(
     Evaluations
         A row a fold.
     """
-    size = max(1, chunk_size(problem) // 2)
+    # Twice the work, on less than half the pairs of stimuli.
+    size = chunk_size(problem)
     device = problem.models.device
 
     def work(rows: slice) -> tuple[Tensor, Tensor]:
@@ -114,8 +116,8 @@ def _fit(
     similarity = _weighted_mean(trained.similarities(subjects > 0), subjects)
     weights = []
     for number, model in enumerate(candidates):
-        products, with_data = trained.products(number, subjects)
-        weights.append(model.fit(similarity[:, model.first : model.last], products, with_data))
+        products = partial(trained.products, number, subjects)
+        weights.append(model.fit(similarity[:, model.first : model.last], products))
     return weights
 
 

@@ -114,7 +114,8 @@ def evaluate(
     -----
     Equal to rsatoolbox on the same resamples, except: the variance of the noise ceiling counts
     also when subjects are resampled; p-values by resamples are (k + 1) / (N + 1), never above 1;
-    a resample with a single subject has no noise ceiling, rather than one of 1; groups count, not
+    a resample with a single subject has no noise ceiling, rather than one of 1; an RDM that does
+    not vary in a resample has similarity 0 there, rather than NaN; groups count, not
     members, as what was sampled; both ceilings of held-out subjects are pooled over the tested
     pairs.
     """

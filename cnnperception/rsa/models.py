@@ -18,7 +18,8 @@ from torch import Tensor
 
 from .labels import concat
 
-Fit = Callable[[Tensor, Tensor, Tensor], Tensor]
+Products = Callable[[], tuple[Tensor, Tensor]]
+Fit = Callable[[Tensor, Products], Tensor]
 
 # Of the mean of the diagonal: lets two candidates be the same.
 _RIDGE = 1e-12
@@ -34,8 +35,9 @@ class RDMModel:
         Its name in tables.
     rdms : DataArray, dims (rdm, pair)
     fit : function
-        Takes the similarity of each candidate to the data, (sample, k), the candidates' products
-        with each other, (sample, k, k), and with the data, (sample, k); returns (sample, k).
+        Takes the similarity of each candidate to the data, (sample, k), and a function that
+        returns the candidates' products with each other, (sample, k, k), and with the data,
+        (sample, k); returns weights (sample, k).
     """
 
     kind: str
@@ -108,35 +110,34 @@ def _candidates(
     return rdms
 
 
-# ---- fits: (similarity, products of candidates, products with the data) -> weights ----
+# ---- fits: (similarity, products) -> weights ----
 
 
-def only_weight(similarity: Tensor, products: Tensor, with_data: Tensor) -> Tensor:
+def only_weight(similarity: Tensor, products: Products) -> Tensor:
     """Return ones."""
     return torch.ones_like(similarity)
 
 
-def select_best(similarity: Tensor, products: Tensor, with_data: Tensor) -> Tensor:
+def select_best(similarity: Tensor, products: Products) -> Tensor:
     """Return 1 for the candidate most similar to the data, 0 for the others."""
     best = similarity.argmax(dim=1, keepdim=True)
     return torch.zeros_like(similarity).scatter_(1, best, 1.0)
 
 
-def weigh(similarity: Tensor, products: Tensor, with_data: Tensor) -> Tensor:
+def weigh(similarity: Tensor, products: Products) -> Tensor:
     """Return non-negative weights w that maximise (w . d) / sqrt(w^T G w), of length 1."""
-    gram, cross = products.cpu().numpy(), with_data.cpu().numpy()
-    found = np.stack([_nonnegative(g, c) for g, c in zip(gram, cross, strict=True)])
-    return torch.as_tensor(found, dtype=products.dtype, device=products.device)
+    return _nonnegative(*products())
 
 
-def interpolate(similarity: Tensor, products: Tensor, with_data: Tensor) -> Tensor:
+def interpolate(similarity: Tensor, products: Products) -> Tensor:
     """Return the weights of the two neighbours whose best mixture is most similar."""
+    gram, with_data = products()
     best = torch.full_like(similarity[:, 0], -torch.inf)
     weights = torch.zeros_like(similarity)
     for first in range(similarity.shape[1] - 1):
         both = slice(first, first + 2)
-        found = weigh(similarity[:, both], products[:, both, both], with_data[:, both])
-        length = torch.einsum("sk,skl,sl->s", found, products[:, both, both], found)
+        found = _nonnegative(gram[:, both, both], with_data[:, both])
+        length = torch.einsum("sk,skl,sl->s", found, gram[:, both, both], found)
         reached = (found * with_data[:, both]).sum(dim=1) / length.clamp(min=1e-300).sqrt()
         better = reached > best
         best = torch.where(better, reached, best)
@@ -146,7 +147,13 @@ def interpolate(similarity: Tensor, products: Tensor, with_data: Tensor) -> Tens
     return weights
 
 
-def _nonnegative(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
+def _nonnegative(gram: Tensor, with_data: Tensor) -> Tensor:
+    pairs = zip(gram.cpu().numpy(), with_data.cpu().numpy(), strict=True)
+    found = np.stack([_nonnegative_least_squares(g, c) for g, c in pairs])
+    return torch.as_tensor(found, dtype=gram.dtype, device=gram.device)
+
+
+def _nonnegative_least_squares(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
     # A model that does not vary (a product of zero with itself) can have no weight.
     scale = np.sqrt(gram.diagonal())
     used = scale > 0

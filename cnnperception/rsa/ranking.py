@@ -25,8 +25,6 @@ class RankedSample:
     ----------
     values : Tensor, shape (sample, row, pair)
         The dissimilarities of models' RDMs.
-    rows : Tensor, shape (sample, row, pair)
-        Mean ranks of models' RDMs.
     subjects : Tensor, shape (sample, subject, pair)
         Mean ranks of subjects' RDMs.
     weights : Tensor, shape (sample, pair)
@@ -35,7 +33,6 @@ class RankedSample:
     """
 
     values: Tensor
-    rows: Tensor
     subjects: Tensor
     weights: Tensor
     method: str
@@ -45,8 +42,9 @@ class RankedSample:
 
         `needed`, bool (sample, subject), spares Kendall's taus the others: they are zero.
         """
-        wanted = needed[:, None, :].expand(-1, self.rows.shape[1], -1)
-        return rank_similarity(self.rows, self.subjects, self.weights, self.method, wanted)
+        wanted = needed[:, None, :].expand(-1, self.values.shape[1], -1)
+        rows = midranks(self.values, self.weights[:, None].expand_as(self.values))
+        return rank_similarity(rows, self.subjects, self.weights, self.method, wanted)
 
     def of_pools(self, pool_weights: Tensor, needed: Tensor) -> Tensor:
         """Return how similar weighted sums of the subjects' ranks are to each subject.
@@ -84,7 +82,7 @@ class RankedSample:
         Tensor, shape (sample, subject)
         """
         rows = self.values[:, first : first + weights.shape[1]]
-        ranks = midranks((weights[:, None] @ rows), self.weights[:, None])
+        ranks = midranks(weights[:, None] @ rows, self.weights[:, None])
         similarity = rank_similarity(
             ranks, self.subjects, self.weights, self.method, needed[:, None]
         )
@@ -132,10 +130,9 @@ def ranked_sample(
     most = int((weights > 0).sum(dim=1).max())
     kept = (weights == 0).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
     weights = weights.gather(1, kept)
-    values = torch.cat([rows, subjects])[:, kept].transpose(0, 1)
-    ranks = midranks(values, weights[:, None].expand_as(values))
-    count = len(rows)
-    return RankedSample(values[:, :count], ranks[:, :count], ranks[:, count:], weights, method)
+    of_subjects = subjects[:, kept].transpose(0, 1)
+    ranks = midranks(of_subjects, weights[:, None].expand_as(of_subjects))
+    return RankedSample(rows[:, kept].transpose(0, 1), ranks, weights, method)
 
 
 def rank_similarity(a: Tensor, b: Tensor, weights: Tensor, method: str, needed: Tensor) -> Tensor:

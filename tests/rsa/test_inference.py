@@ -153,10 +153,11 @@ def test_random_problems_equal_rsatoolbox_sample_by_sample(
         )
     assert result.attrs["dropped_resamples"] == (~enough).sum()
     evaluations, ceilings = theirs(found, kind)
-    # An RDM that does not vary in a resample (three stimuli, ties) is NaN there, zero here.
-    np.testing.assert_allclose(
-        result["evaluations"].to_numpy(), np.nan_to_num(evaluations[enough]), **TIGHT
-    )
+    # Where an RDM does not vary in a resample, rsatoolbox has NaN.
+    mine = result["evaluations"].to_numpy()
+    assert np.isfinite(mine).all()
+    defined = np.isfinite(evaluations[enough])
+    np.testing.assert_allclose(mine[defined], evaluations[enough][defined], **TIGHT)
     ours = result["ceilings"].to_numpy().T
     known = two[enough] & np.isfinite(ceilings[:, enough]).all(0)
     np.testing.assert_allclose(ours[:, known], ceilings[:, enough][:, known], **TIGHT)
@@ -291,6 +292,26 @@ def test_missing_pairs_are_left_out_of_all_with_a_warning():
         data = np.where(present, of_subjects, np.nan)
         expected = rsa.compare(models, data, method).mean(axis=1)
         np.testing.assert_allclose(result["similarity"], expected, **TIGHT)
+
+
+def test_an_rdm_that_does_not_vary_in_a_resample_counts_as_unrelated_there():
+    of_models, of_subjects = problem(stimuli=5)
+    of_subjects[0] = 1.0
+    of_subjects[0, -1] = 2.0  # the pair of the last two stimuli
+    counts = np.array([[2, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+    result = rsa.evaluate(
+        stack(of_models),
+        stack(of_subjects, "s"),
+        bootstrap="stimuli",
+        resamples=Resamples(counts, np.ones((2, 4), dtype=int)),
+    )
+    others = rsa.evaluate(
+        stack(of_models),
+        stack(of_subjects[1:], "s"),
+        bootstrap="stimuli",
+        resamples=Resamples(counts, np.ones((2, 3), dtype=int)),
+    )
+    np.testing.assert_allclose(result["evaluations"][0], others["evaluations"][0] * 3 / 4)
 
 
 # ---- properties ----
