@@ -362,3 +362,20 @@ def test_rsa_of_the_92_images_prints_similarity_with_human_it(tmp_path: Path) ->
     assert layers["p_zero"].between(0, 1).all()
     report = (tmp_path / "report.html").read_text()
     assert "4 subjects, 92 stimuli; stimuli were resampled" in report
+
+
+@needs_92images
+def test_c2_of_the_92_images_is_a_little_like_human_it_and_more_so_than_v1_and_pixels() -> None:
+    stimuli, rdms = load_92images(SHARED / "92images")
+    images = stimuli.batch(range(len(stimuli)))
+
+    def similarity(name: str, layers: str) -> float:
+        features = cp.load_model(name).features(images, [layers])
+        units = torch.cat([values.flatten(1) for values in features.values()], dim=1)
+        rdm = cp.rsa.condensed(cp.rsa.rdm(units), stimuli.ids)
+        return float(cp.rsa.compare(rdm, rdms.sel(rdm="human IT"))[0, 0])
+
+    with torch.no_grad():
+        c2, v1, pixels = (similarity(*m) for m in (("hmax", "c2"), ("v1", "*"), ("pixels", "*")))
+    assert 0.05 < c2 < 0.25
+    assert c2 > v1 > pixels
