@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import images as image_files
 from ..models.interface import VisionModel, resolve_layers
 from . import setup
-from .objective import Objective, PixelTerm, centred, match, out_of_range
+from .objective import Objective, PixelTerm, centred, in_colours_of, match, out_of_range
 from .pyramid import Level, coarse_to_fine
 from .run import FAILED, SynthesisResult, synthesize
 from .texture import noise_like
@@ -64,7 +64,8 @@ def metamer(
         Of the model, over all levels.
     schedule : iterable of Level, optional
         In place of the coarse-to-fine schedule. Each level matches the features of the image
-        reduced to its size, in the layers that respond at that size.
+        reduced to its size, in the layers that respond at that size; those without positions,
+        such as C2 of HMAX, at full size alone.
     progress, checkpoint
         As for `texture`.
 
@@ -110,9 +111,10 @@ def metamer(
     def objective(level: Level) -> Objective:
         resized = image_files.resize(source, level.size)
         coarse = level.size != (height, width)
-        responding = _responding(model, chosen, resized) if coarse else chosen
+        responding = _located(model, chosen, resized) if coarse else chosen
         terms = match("metamer", model, responding, centred, resized)
-        return Objective(model, terms, [PixelTerm("range", out_of_range, weight=10.0)])
+        limits = [PixelTerm("range", out_of_range, weight=10.0)]
+        return Objective(model, terms, limits, precondition=in_colours_of(source))
 
     def begin(size: tuple[int, int]) -> Tensor:
         if given is None:
@@ -148,28 +150,32 @@ def metamer(
 def _levels_that_respond(
     source: Tensor, model: VisionModel, layers: Sequence[str], evaluations: int
 ) -> tuple[Level, ...]:
-    """Return a schedule from the coarsest size on at which a layer has something to match."""
+    """Return a schedule from the coarsest size on at which a layer can lead."""
     size = setup.size_of(None, source)
     levels = coarse_to_fine(size, evaluations, smallest=COARSEST, factor=FACTOR)
     while len(levels) > 1:
         coarsest = levels[0].size
-        if _responding(model, layers, image_files.resize(source, coarsest)):
+        if _located(model, layers, image_files.resize(source, coarsest)):
             break
         levels = coarse_to_fine(size, evaluations, smallest=min(coarsest) + 1, factor=FACTOR)
     return levels
 
 
-def _responding(model: VisionModel, layers: Sequence[str], image: Tensor) -> tuple[str, ...]:
-    """Return the layers that an image is large enough for, and that respond to it."""
+def _located(model: VisionModel, layers: Sequence[str], image: Tensor) -> tuple[str, ...]:
+    """Return the layers that can lead at a coarse size: they have positions, and respond.
 
-    def responds(layer: str) -> bool:
+    A layer that pools over the whole of an image leaves open where things are, but less so at a
+    small size, which has few places: there it would dictate an arrangement.
+    """
+
+    def leads(layer: str) -> bool:
         try:
-            match("metamer", model, [layer], centred, image)
+            (term,) = match("metamer", model, [layer], centred, image)
         except (ValueError, RuntimeError):  # the one of our models, the other of torch
             return False
-        return True
+        return term.target.ndim == 4
 
-    return tuple(layer for layer in layers if responds(layer))
+    return tuple(layer for layer in layers if leads(layer))
 
 
 @torch.no_grad()

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from ..models.interface import VisionModel, wrap_around
-from ..statistics import gram
+from ..statistics import channel_covariance, gram
+from .solver import Precondition, unpreconditioned
 
 Statistic = Callable[[Tensor], Tensor]
 # The source's features -> the statistic that a synthesis should share with it.
 Measure = Callable[[Tensor], Statistic]
 
 STATISTICS_PER_POSITION = 0.3
+OTHER_COLOURS = 1e-3  # of a source's variance: the least ease of change in any colour
 UNIFORM = 1e-3  # standard deviation, relative to the mean, of responses that are all alike
 SMALLEST_RIDGE = 1e-2  # of the largest eigenvalue: with less, sparse textures can collapse
 
@@ -87,12 +89,15 @@ class Objective:
     pixel_terms : sequence of PixelTerm
     tileable : bool
         Look at the images as if their opposite borders were joined.
+    precondition : callable
+        Which changes of the pixels the solver prefers; see `minimise`.
     """
 
     model: VisionModel
     terms: Sequence[Term]
     pixel_terms: Sequence[PixelTerm] = ()
     tileable: bool = False
+    precondition: Precondition = unpreconditioned
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,6 +124,24 @@ class Objective:
             # The images do not influence each other, so one sum gives every image its gradient.
             (gradient,) = torch.autograd.grad(total.sum(), images)
         return total.detach(), gradient, losses.detach()
+
+
+def in_colours_of(source: Tensor) -> Precondition:
+    """Prefer changes along the colours in which an image varies.
+
+    A model that sees luminance alone leaves open with which colours it should change; the
+    gradient would take green and purple, to which luminance responds most.
+
+    Parameters
+    ----------
+    source : Tensor, shape (1, 3, height, width)
+    """
+    covariance = channel_covariance(source)[0]
+    tiny = torch.finfo(covariance.dtype).tiny
+    relative = covariance / covariance.trace().clamp(min=tiny)
+    # Other colours remain possible, where the loss needs them.
+    metric = relative + OTHER_COLOURS * torch.eye(3).to(relative)
+    return lambda gradient: torch.einsum("ij,bjhw->bihw", metric, gradient)
 
 
 def match(

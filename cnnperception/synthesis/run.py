@@ -142,7 +142,7 @@ def synthesize(
 
 
 def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State]:
-    search = minimise(objective, at.images, state=at.state)
+    search = minimise(objective, at.images, state=at.state, precondition=objective.precondition)
     spent = 0 if at.state is None else at.state.evaluations
     for state in search:
         yield state

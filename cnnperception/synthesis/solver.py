@@ -16,6 +16,9 @@ from torch import Tensor
 # images (batch, 3, height, width) -> loss (batch,), gradient like images, terms (batch, term)
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
+# gradient -> the direction that counts as steepest: a symmetric positive definite linear map
+Precondition = Callable[[Tensor], Tensor]
+
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant (Nocedal & Wright 2006, eq. 3.6a)
 LARGEST_STEP = 0.1  # root mean square change of the pixels in one step
 FIRST_STEP = 0.02  # the same for the first step, whose scale no curvature tells
@@ -64,8 +67,18 @@ class State:
         return self.backtracks > 2 * MOST_BACKTRACKS
 
 
+def unpreconditioned(gradient: Tensor) -> Tensor:
+    """Return the gradient itself: a change of every pixel and channel costs the same."""
+    return gradient
+
+
 def minimise(
-    evaluate: Evaluate, start: Tensor, *, history: int = 20, state: State | None = None
+    evaluate: Evaluate,
+    start: Tensor,
+    *,
+    history: int = 20,
+    state: State | None = None,
+    precondition: Precondition = unpreconditioned,
 ) -> Iterator[State]:
     """Lower a loss by L-BFGS, yielding the state after every evaluation, without end.
 
@@ -83,6 +96,9 @@ def minimise(
         Pairs kept for the approximation of the Hessian.
     state : State, optional
         Where an earlier search stopped.
+    precondition : callable
+        Linear, symmetric and positive definite; the initial inverse Hessian is a multiple of it.
+        Of the many images of a small loss it chooses among those near the start in its terms.
 
     Raises
     ------
@@ -90,14 +106,14 @@ def minimise(
         When the loss or gradient of the start is not finite.
     """
     if state is None:
-        state = _begin(evaluate, start, history)
+        state = _begin(evaluate, start, history, precondition)
         yield state
     while True:
-        state = _advance(evaluate, state)
+        state = _advance(evaluate, state, precondition)
         yield state
 
 
-def _begin(evaluate: Evaluate, start: Tensor, history: int) -> State:
+def _begin(evaluate: Evaluate, start: Tensor, history: int, precondition: Precondition) -> State:
     loss, gradient, terms = evaluate(start)
     if not (torch.isfinite(loss).all() and torch.isfinite(gradient).all()):
         raise FloatingPointError(
@@ -107,15 +123,15 @@ def _begin(evaluate: Evaluate, start: Tensor, history: int) -> State:
     batch, pixels = len(start), start[0].numel()
     buffers = [start.new_zeros((history, batch, pixels)) for _ in range(2)]
     counters = [torch.zeros(batch, dtype=torch.int64, device=start.device) for _ in range(2)]
-    step, slope = _first_step(gradient)
+    direction = -precondition(gradient)
     return State(
         images=start,
         loss=loss,
         terms=terms,
         gradient=gradient,
-        direction=-gradient,
-        step=step,
-        slope=slope,
+        direction=direction,
+        step=_first_step(direction),
+        slope=_dot(direction, gradient),
         displacements=buffers[0],
         changes=buffers[1],
         curvatures=start.new_zeros((history, batch)),
@@ -125,7 +141,7 @@ def _begin(evaluate: Evaluate, start: Tensor, history: int) -> State:
     )
 
 
-def _advance(evaluate: Evaluate, state: State) -> State:
+def _advance(evaluate: Evaluate, state: State, precondition: Precondition) -> State:
     trial = state.images + _spread(state.step) * state.direction
     loss, gradient, terms = evaluate(trial)
     # Rounding alone must not reject a step at the end of the search.
@@ -142,18 +158,17 @@ def _advance(evaluate: Evaluate, state: State) -> State:
     restart = backtracks == MOST_BACKTRACKS
     state.curvatures.masked_fill_(restart, 0.0)
 
-    searched = _direction(state, new_gradient, accepted)
+    searched = _direction(state, new_gradient, accepted, precondition)
     keep = _spread(good | restart)
     direction = torch.where(keep, searched, state.direction)
     slope = _dot(direction, new_gradient)
     uphill = slope >= 0
-    direction = torch.where(_spread(uphill), -new_gradient, direction)
-    slope = torch.where(uphill, -_dot(new_gradient, new_gradient), slope)
+    steepest = -precondition(new_gradient)
+    direction = torch.where(_spread(uphill), steepest, direction)
+    slope = torch.where(uphill, _dot(steepest, new_gradient), slope)
 
     shorter = _shorter_step(state, loss)
-    fresh = torch.where(
-        state.curvatures.any(dim=0), _full_step(direction), _first_step(direction)[0]
-    )
+    fresh = torch.where(state.curvatures.any(dim=0), _full_step(direction), _first_step(direction))
     return dataclasses.replace(
         state,
         images=images,
@@ -187,8 +202,14 @@ def _remember(state: State, trial: Tensor, gradient: Tensor, good: Tensor) -> Te
     return state.accepted + store
 
 
-def _direction(state: State, gradient: Tensor, accepted: Tensor) -> Tensor:
+def _direction(
+    state: State, gradient: Tensor, accepted: Tensor, precondition: Precondition
+) -> Tensor:
     """Return minus the approximate inverse Hessian times the gradient (two-loop recursion)."""
+
+    def weighed(flat: Tensor) -> Tensor:
+        return precondition(flat.view_as(gradient)).flatten(1)
+
     history, image = len(state.curvatures), torch.arange(len(accepted), device=gradient.device)
     q = gradient.flatten(1)
     places = [(accepted - 1 - age) % history for age in range(history)]
@@ -199,8 +220,8 @@ def _direction(state: State, gradient: Tensor, accepted: Tensor) -> Tensor:
         q = q - weight[:, None] * state.changes[place, image]
         weights.append(weight)
     inverse, change = state.curvatures[places[0], image], state.changes[places[0], image]
-    scale = 1 / (inverse * change.square().sum(dim=1))
-    q = torch.where(inverse > 0, scale, 1.0)[:, None] * q
+    scale = 1 / (inverse * (change * weighed(change)).sum(dim=1))
+    q = torch.where(inverse > 0, scale, 1.0)[:, None] * weighed(q)
     for place, weight in zip(reversed(places), reversed(weights), strict=True):
         inverse = state.curvatures[place, image]
         correction = weight - inverse * (state.changes[place, image] * q).sum(dim=1)
@@ -220,8 +241,8 @@ def _full_step(direction: Tensor) -> Tensor:
     return torch.clamp(LARGEST_STEP / _size(direction), max=1.0)
 
 
-def _first_step(direction: Tensor) -> tuple[Tensor, Tensor]:
-    return FIRST_STEP / _size(direction), -_dot(direction, direction)
+def _first_step(direction: Tensor) -> Tensor:
+    return FIRST_STEP / _size(direction)
 
 
 def _size(direction: Tensor) -> Tensor:
