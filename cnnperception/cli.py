@@ -204,6 +204,52 @@ def style(
 
 @app.command()
 @_explained
+def metamer(
+    image: Annotated[str, typer.Argument(help="Image file, or the name of a built-in one.")],
+    output: Output,
+    layers: Annotated[str, typer.Option(help="Names, groups or patterns, separated by commas.")],
+    model: ModelName = "hmax",
+    weights: Weights = None,
+    pooling: Pooling = None,
+    model_seed: ModelSeed = None,
+    size: Annotated[
+        int | None, typer.Option(help="Longer side in pixels; above 256 it is reduced by default.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Image to begin with, in place of noise.")
+    ] = None,
+    evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 800,
+    seed: Seed = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make another image to which layers of a model respond as they do to this one.
+
+    Interrupted with Ctrl-C, it keeps the best image so far; the same command goes on from there.
+
+    Example: cnnperception metamer chelsea --model hmax --layers c2 -o out.png
+    """
+    from .images import check_writable
+    from .synthesis import metamer as synthesise
+
+    check_writable(output)
+    result = synthesise(
+        _picture(image, size, at_most=256),
+        _model(model, weights, pooling, model_seed, device),
+        _split(layers) or [],
+        start=None if start is None else _picture(start, size, at_most=256),
+        evaluations=evaluations,
+        seed=seed,
+        progress=not quiet,
+        checkpoint=_checkpoint(output),
+    )
+    for layer, distance in result.provenance["distances"].items():
+        typer.echo(f"{layer}: {distance['to_start']:.2g} of the start's distance", err=True)
+    _write(result, output)
+
+
+@app.command()
+@_explained
 def extract(
     stimuli: Annotated[Path, typer.Argument(help="Folder of images.")],
     output: Output,

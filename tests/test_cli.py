@@ -78,6 +78,26 @@ def test_texture_writes_an_image_and_how_it_was_made(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.png", "t.png.json"]
 
 
+def test_metamer_writes_an_image_and_says_how_near_it_came(tmp_path: Path) -> None:
+    out = tmp_path / "m.png"
+    command = ("metamer", "coins", "-o", out, "--model", "hmax", "--layers", "c1/band1,c2/4")
+    printed = _run(*command, "--size", 48, "--evaluations", 20, "--device", "cpu", "-q")
+    assert "c1/band1: 0." in printed
+    assert "of the start's distance" in printed
+    assert cp.images.read(out).shape[-2:] == cp.exemplar("coins", size=48).shape[-2:]
+    record = cp.images.read_provenance(out)
+    assert record["layers"] == ["c1/band1", "c2/4"]
+    assert set(record["distances"]) == {"c1/band1", "c2/4"}
+
+
+def test_a_metamer_can_begin_with_an_image(tmp_path: Path) -> None:
+    out = tmp_path / "m.png"
+    command = ("metamer", "coins", "-o", out, "--model", "pixels", "--layers", "pixels")
+    _run(*command, "--size", 32, "--start", "coins", "--evaluations", 2, "-q", "--device", "cpu")
+    difference = cp.images.read(out) - cp.exemplar("coins", size=32)
+    assert difference.abs().max() <= 0.5 / 255 + 1e-6
+
+
 def test_style_writes_an_image_of_the_contents_shape(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.png"
     _run(
@@ -237,6 +257,9 @@ def test_without_weights_or_network_the_message_helps(monkeypatch, tmp_path: Pat
         (("texture", "brick", "-o", "t.png", "--exemplar-size", "40"), "a larger exemplar"),
         (("texture", "brick", "-o", "t.png", "--model", "vgg-19"), "did you mean"),
         (("texture", "brick", "-o", "t.png", "--device", "tpu"), "device"),
+        (("metamer", "brick", "-o", "m.png", "--layers", "c9"), "not in hmax"),
+        (("metamer", "brick", "-o", "m.png", "--layers", ","), "no layers were given"),
+        (("metamer", "brick", "-o", "m.png", "--layers", "c1", "--size", "24"), "too small"),
         (("rsa", "nowhere", "--model", "hmax"), "no such folder"),
         (("extract", "nowhere", "-o", "a.zarr"), "no such folder"),
     ],

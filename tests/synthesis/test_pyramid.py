@@ -21,3 +21,12 @@ def test_most_evaluations_are_spent_where_they_are_cheap() -> None:
     counts = [level.evaluations for level in levels]
     assert counts == sorted(counts, reverse=True)
     assert sum(counts) == pytest.approx(400, abs=2)
+
+
+def test_smaller_steps_in_size_share_the_evaluations_alike() -> None:
+    octaves = coarse_to_fine((256, 128), 400, smallest=32)
+    quarters = coarse_to_fine((256, 128), 400, smallest=32, factor=2**0.25)
+    assert [level.size for level in quarters[::4]] == [level.size for level in octaves]
+    ratios = [b.evaluations / a.evaluations for a, b in zip(quarters, quarters[4:], strict=False)]
+    assert ratios == pytest.approx([2 / 3] * 5, abs=0.03)
+    assert sum(level.evaluations for level in quarters) == pytest.approx(400, abs=5)
