@@ -3,6 +3,7 @@ from . import images as images
 from . import models as models
 from . import report as report
 from . import rsa as rsa
+from . import similarity as similarity
 from .activations import extract as extract
 from .models import list_models as list_models
 from .models import load_model as load_model
