@@ -8,6 +8,7 @@ from .noise import noise_covariance, noise_precision, residuals
 from .permutation import permutation_test
 from .rdm import METRICS, rdm
 from .resampled import METHODS as EVALUATION_METHODS
+from .streaming import open_rdm, stream_rdm
 
 __all__ = [
     "EVALUATION_METHODS",
@@ -23,6 +24,7 @@ __all__ = [
     "interpolated",
     "noise_covariance",
     "noise_precision",
+    "open_rdm",
     "permutation_test",
     "rdm",
     "residuals",
@@ -30,5 +32,6 @@ __all__ = [
     "selected",
     "square",
     "stimulus_ids",
+    "stream_rdm",
     "weighted",
 ]
