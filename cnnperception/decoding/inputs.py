@@ -1,0 +1,179 @@
+"""What is decoded: patterns, the classes of their stimuli, and groups, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from .folds import assign_folds, groups_of_strata
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Patterns of stimuli with their classes.
+
+    Attributes
+    ----------
+    patterns : ndarray, shape (stimulus, channel)
+        In the dtype they came in.
+    codes : int array, shape (stimulus,)
+        The class of each stimulus, as a place in `classes`.
+    classes : ndarray, shape (class,)
+        Sorted.
+    groups : int array, shape (stimulus,)
+        Numbers from 0 up; each stimulus its own where none were given.
+    ids : list of str
+        Of the stimuli.
+    grouped : bool
+        Whether groups were given.
+    """
+
+    patterns: np.ndarray
+    codes: np.ndarray
+    classes: np.ndarray
+    groups: np.ndarray
+    ids: list[str]
+    grouped: bool
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def labelled(patterns: Any, labels: Any, groups: Any = None) -> Labelled:
+    """Return patterns, labels and groups in one checked form.
+
+    Parameters
+    ----------
+    patterns : array, Tensor or DataArray, shape (stimulus, ...)
+    labels, groups : sequence of length stimulus, or str
+        A str is the name of a coordinate of `patterns` along `stimulus`.
+
+    Raises
+    ------
+    ValueError
+        For patterns that are not (stimulus, ...) or not finite, labels or groups that are
+        missing or do not fit in number, or fewer than two classes.
+    """
+    if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.dims:
+        patterns = patterns.transpose("stimulus", ...)
+    matrix = _matrix(patterns)
+    ids = _ids(patterns, len(matrix))
+    classes, codes = np.unique(column(patterns, labels, "labels", ids), return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"all {len(matrix)} stimuli are of the class {classes[0]!s}; decoding needs at least "
+            "two classes"
+        )
+    if groups is None:
+        numbers = np.arange(len(matrix))
+    else:
+        numbers = np.unique(column(patterns, groups, "groups", ids), return_inverse=True)[1]
+    return Labelled(matrix, codes, classes, numbers, ids, groups is not None)
+
+
+def column(patterns: Any, values: Any, name: str, ids: list[str]) -> np.ndarray:
+    """Return one value a stimulus, given as such or as the name of a coordinate."""
+    if isinstance(values, str):
+        known = [str(n) for n in getattr(patterns, "coords", ())]
+        if values not in known:
+            raise ValueError(
+                f"{name}={values!r} is no coordinate of the patterns; there are "
+                f"{', '.join(known) or 'none'}. Give one value a stimulus instead"
+            )
+        values = patterns[values].to_numpy()
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    found = np.asarray(values)
+    if found.shape != (len(ids),):
+        raise ValueError(
+            f"{name} must be one value a stimulus: there are {len(ids)} stimuli and {name} of the "
+            f"shape {found.shape}"
+        )
+    missing = np.asarray(pd.isna(found))
+    if missing.any():
+        raise ValueError(
+            f"{name} are missing for {missing.sum()} stimuli, the first {ids[missing.argmax()]!r}; "
+            "leave those stimuli out"
+        )
+    return found.astype(str) if found.dtype.kind not in "biufU" else found
+
+
+def draw_folds(
+    stimuli: Labelled, folds: int, rng: np.random.Generator, strata: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the fold of each stimulus, so that every class can be trained on in every fold.
+
+    Parameters
+    ----------
+    stimuli : Labelled
+    folds : int
+    rng : Generator
+    strata : int array, shape (stimulus,), optional
+        What is spread evenly over folds; the classes when left out.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two folds, a class in fewer groups than folds, or one that a fold takes
+        whole.
+    """
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2; got {folds}")
+    things = "groups" if stimuli.grouped else "stimuli"
+    counts = groups_of_strata(stimuli.codes, stimuli.groups)
+    rarest = int(counts.argmin())
+    if counts[rarest] == 1 and stimuli.grouped:
+        raise ValueError(
+            f"all stimuli of class {stimuli.classes[rarest]!s} are in one group: no readout could "
+            "be trained on that class without the group it is tested on. Use finer groups, or "
+            "leave the class out"
+        )
+    if counts[rarest] < folds:
+        raise ValueError(
+            f"class {stimuli.classes[rarest]!s} has {counts[rarest]} {things}, fewer than "
+            f"{folds} folds; use at most {counts[rarest]} folds, or leave the class out"
+        )
+    fold_of = assign_folds(
+        stimuli.codes if strata is None else strata, stimuli.groups, folds, rng
+    )
+    whole = whole_in_a_fold(stimuli.codes, fold_of)
+    if whole is not None:
+        raise ValueError(
+            f"all groups of class {stimuli.classes[whole]!s} came into one fold, which leaves the "
+            "class out of its training; use fewer folds or finer groups"
+        )
+    return fold_of
+
+
+def whole_in_a_fold(codes: np.ndarray, fold_of: np.ndarray) -> int | None:
+    """Return a class that is in one fold alone, if there is any."""
+    alone = np.flatnonzero(groups_of_strata(codes, fold_of) == 1)
+    return int(alone[0]) if len(alone) else None
+
+
+def _matrix(patterns: Any) -> np.ndarray:
+    if isinstance(patterns, torch.Tensor):
+        # numpy has no bfloat16.
+        patterns = patterns.detach().cpu()
+        patterns = patterns.float() if patterns.dtype == torch.bfloat16 else patterns
+    values = np.asarray(patterns)
+    if values.ndim < 2 or 0 in values.shape:
+        raise ValueError(f"patterns must be (stimulus, ...); got the shape {values.shape}")
+    values = values.reshape(len(values), -1)
+    if not np.isfinite(values).all():
+        bad = int(np.argmin(np.isfinite(values).all(axis=1)))
+        raise ValueError(
+            f"patterns are not finite at stimulus {bad}; leave such stimuli or channels out"
+        )
+    return values
+
+
+def _ids(patterns: Any, count: int) -> list[str]:
+    if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.coords:
+        return [str(name) for name in patterns["stimulus"].to_numpy()]
+    return [str(number) for number in range(count)]
