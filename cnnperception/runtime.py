@@ -69,7 +69,16 @@ def generator(seed: int) -> torch.Generator:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages and the platform that shape a result."""
-    packages = ["cnnperception", "torch", "torchvision", "numpy", "pillow", "scipy", "xarray"]
+    packages = [
+        "cnnperception",
+        "torch",
+        "torchvision",
+        "numpy",
+        "pillow",
+        "scipy",
+        "scikit-learn",
+        "xarray",
+    ]
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in packages:
         try:
