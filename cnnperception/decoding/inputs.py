@@ -138,9 +138,7 @@ def draw_folds(
             f"class {stimuli.classes[rarest]!s} has {counts[rarest]} {things}, fewer than "
             f"{folds} folds; use at most {counts[rarest]} folds, or leave the class out"
         )
-    fold_of = assign_folds(
-        stimuli.codes if strata is None else strata, stimuli.groups, folds, rng
-    )
+    fold_of = assign_folds(stimuli.codes if strata is None else strata, stimuli.groups, folds, rng)
     whole = whole_in_a_fold(stimuli.codes, fold_of)
     if whole is not None:
         raise ValueError(
