@@ -1,3 +1,4 @@
+from . import decoding as decoding
 from . import figures as figures
 from . import images as images
 from . import models as models

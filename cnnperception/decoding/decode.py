@@ -74,7 +74,7 @@ def decode(
         fold cannot be trained on.
     """
     chosen = readout_of(readout, penalties, folds, seed)
-    _check_resamples(resamples)
+    check_resamples(resamples)
     stimuli = labelled(patterns, labels, groups)
     fold_of = draw_folds(stimuli, folds, np.random.default_rng(seed))
     decision, used = cross_validate(stimuli, fold_of, chosen)
@@ -178,7 +178,8 @@ def settings(stimuli: Labelled, readout: Readout) -> dict[str, Any]:
     }
 
 
-def _check_resamples(resamples: int) -> None:
+def check_resamples(resamples: int) -> None:
+    """Raise for a number of bootstrap samples below 1."""
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1; got {resamples}")
 

@@ -39,10 +39,12 @@ def assign_folds(
     return fold_of_group[groups]
 
 
-def groups_of_strata(strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return in how many groups each stratum is found."""
+def groups_of_strata(
+    strata: np.ndarray, groups: np.ndarray, known: int | None = None
+) -> np.ndarray:
+    """Return in how many groups each stratum, of as many as are known, is found."""
     pairs = np.unique(np.stack([strata, groups]), axis=1)
-    return np.bincount(pairs[0], minlength=strata.max() + 1)
+    return np.bincount(pairs[0], minlength=known or 0)
 
 
 def splits(fold_of: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

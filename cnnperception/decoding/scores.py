@@ -65,6 +65,11 @@ def confusion_matrix(codes: np.ndarray, predicted: np.ndarray, classes: int) -> 
     return table
 
 
+def balanced_accuracy(predicted: np.ndarray, codes: np.ndarray) -> float:
+    """Return the share of right predictions, averaged over classes."""
+    return float((np.bincount(codes, predicted == codes) / np.bincount(codes)).mean())
+
+
 def class_d_primes(confusion: np.ndarray) -> np.ndarray:
     """Return the d' of each class against all others, with the log-linear correction."""
     hits, of_class, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -127,7 +132,7 @@ def summary(
     return xr.Dataset(
         {
             "accuracy": correct.mean(),
-            "balanced_accuracy": (table.diagonal() / members).mean(),
+            "balanced_accuracy": balanced_accuracy(predicted, codes),
             "accuracy_interval": ("bound", bounds[0]),
             "balanced_accuracy_interval": ("bound", bounds[1]),
             "d_prime": ("class", class_d_primes(table)),
