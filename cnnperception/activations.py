@@ -7,8 +7,9 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from . import runtime
 from .activation_store import Layout, finished_store, open_store, resume_or_create
 from .images import ImageError
 from .models.interface import VisionModel, fingerprint, resolve_layers
-from .readouts import readout as readout_named
+from .readouts import READOUTS, Layer, Readout, check
 from .stimuli import StimulusSet
 
 BATCH_BYTES = 2**28  # of activations: what one batch of automatic size may take
@@ -35,7 +36,7 @@ def extract(
     *,
     size: int | tuple[int, int] | None = None,
     batch_size: int | str = "auto",
-    readout: str = "full",
+    readout: str | Mapping[str, str] = "full",
     store: str | os.PathLike[str] | None = None,
     skip_unreadable: bool = False,
     overwrite: bool = False,
@@ -54,8 +55,10 @@ def extract(
         Height and width (one number: both) to which images are resized; needed when they differ.
     batch_size : int or "auto"
         "auto" keeps a batch's activations below a quarter of a GiB.
-    readout : {"full", "mean", "gram"}
-        What is kept of each layer; see `cnnperception.readouts`.
+    readout : {"full", "mean", "gram", "projection", "pca"}, or mapping of layers to these
+        What is kept of each layer: all; the mean over positions; Gram matrices; a sparse random
+        projection that keeps distances; principal components. A mapping's keys are names, groups
+        or patterns, of which the last that fits counts; other layers are kept whole.
     store : path-like, optional
         A folder ending in .zarr or a file ending in .nc. Written batch by batch; a run that was
         killed goes on where it stopped, to the same bytes. A finished store of the same
@@ -65,7 +68,7 @@ def extract(
     overwrite : bool
         Replace a store of other settings.
     seed : int
-        Recorded; of readouts that draw random numbers.
+        Of random projections.
     progress : bool
         Show a bar with the time left.
 
@@ -86,14 +89,14 @@ def extract(
         When an activation is not finite; the message names layer and stimulus.
     """
     names = resolve_layers(model, model.layers if layers is None else layers)
-    keep = readout_named(readout)
+    chosen = _chosen_readouts(model, names, readout)
     common = (size, size) if isinstance(size, int) else size
     usable, hashes, unreadable = _readable(stimuli, common, skip_unreadable)
     identity = {
         "model": fingerprint(model),
         "layers": list(names),
         "size": common,
-        "readout": readout,
+        "readout": chosen,
         "seed": seed,
         "stimuli": usable.ids,
         "images": hashes,
@@ -103,15 +106,17 @@ def extract(
     if path is not None and not overwrite and finished_store(path, key):
         return open_store(path)
 
+    readouts = _prepared(model, usable, chosen, common, seed)
+
     def respond(images: Tensor) -> dict[str, Tensor]:
         features = model.features(images, names)
-        return {name: keep(features[name]) for name in names}
+        return {name: readouts[name].apply(features[name]) for name in names}
 
     shapes = _shapes(respond, usable, common, _device(model))
     batch = _batch_size(batch_size, shapes)
     provenance = {
         "model": {"name": model.name, **model.provenance, "sha256": identity["model"]},
-        "readout": readout,
+        "readout": {name: {"name": chosen[name], **readouts[name].settings} for name in names},
         "size": common,
         "seed": seed,
         "unreadable": unreadable,
@@ -138,6 +143,48 @@ def extract(
 
 def _device(model: VisionModel) -> torch.device:
     return next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+
+
+def _chosen_readouts(
+    model: VisionModel, names: Sequence[str], readout: str | Mapping[str, str]
+) -> dict[str, str]:
+    """Return the name of each layer's readout."""
+    if isinstance(readout, str):
+        check(readout)
+        return dict.fromkeys(names, readout)
+    chosen = dict.fromkeys(names, "full")
+    for pattern, name in readout.items():
+        check(name)
+        fitting = [layer for layer in resolve_layers(model, [pattern]) if layer in chosen]
+        if not fitting:
+            raise ValueError(f"the readout of {pattern!r} is of no layer that is extracted")
+        chosen |= dict.fromkeys(fitting, name)
+    return chosen
+
+
+def _prepared(
+    model: VisionModel,
+    stimuli: StimulusSet,
+    chosen: Mapping[str, str],
+    size: tuple[int, int] | None,
+    seed: int,
+) -> dict[str, Readout]:
+    """Return each layer's readout, fitted where it has to be."""
+
+    def features(layer: str, count: int) -> Tensor:
+        rows = np.unique(np.linspace(0, len(stimuli) - 1, min(count, len(stimuli))).astype(int))
+        parts = np.array_split(rows, -(-len(rows) // LARGEST_BATCH))
+        with torch.no_grad():
+            found = [
+                model.features(stimuli.batch(p.tolist(), size).to(_device(model)), [layer])[layer]
+                for p in parts
+            ]
+        return torch.cat(found)
+
+    return {
+        layer: READOUTS[name](Layer(partial(features, layer), len(stimuli), seed))
+        for layer, name in chosen.items()
+    }
 
 
 def _readable(

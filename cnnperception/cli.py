@@ -259,7 +259,9 @@ def extract(
     model_seed: ModelSeed = None,
     layers: Layers = None,
     size: Annotated[str | None, typer.Option(help="Resize to HEIGHTxWIDTH, or a side.")] = None,
-    readout: Annotated[str, typer.Option(help="full, mean, gram, projection or pca.")] = "full",
+    readout: Annotated[
+        str, typer.Option(help="full, mean, gram, projection, pca; or by layer: c1=mean,c2=full.")
+    ] = "full",
     batch_size: Annotated[int | None, typer.Option(help="Chosen by itself when left out.")] = None,
     skip_unreadable: Skip = False,
     overwrite: Annotated[bool, typer.Option(help="Replace a store of other settings.")] = False,
@@ -280,7 +282,7 @@ def extract(
         layers=_split(layers),
         size=_size(size),
         batch_size="auto" if batch_size is None else batch_size,
-        readout=readout,
+        readout=_readout(readout),
         store=output,
         skip_unreadable=skip_unreadable,
         overwrite=overwrite,
@@ -415,6 +417,13 @@ def _read_rdm(path: Path, stimuli: StimulusSet) -> xr.DataArray:
 
 def _split(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _readout(text: str) -> str | dict[str, str]:
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in _split(text) or []]
+    return {layer.strip(): name.strip() for layer, _, name in pairs}
 
 
 def _size(text: str | None) -> int | tuple[int, int] | None:

@@ -12,9 +12,11 @@ import pytest
 import torch
 import xarray as xr
 from PIL import Image
+from scipy.spatial.distance import pdist
 
 import cnnperception as cp
 from cnnperception import activations as extraction
+from cnnperception import readouts
 from cnnperception.activation_store import open_store
 from cnnperception.images import ImageError
 from cnnperception.models import RandomFilters
@@ -210,6 +212,54 @@ def test_readouts_keep_what_they_say() -> None:
     np.testing.assert_allclose(grams, expected, rtol=1e-4)
     with pytest.raises(ValueError, match="no readout is called 'median'"):
         cp.extract(MODEL, _stimuli(), readout="median")
+
+
+def test_readouts_are_chosen_by_layer(tmp_path: Path) -> None:
+    tree = cp.extract(
+        MODEL, _stimuli(), readout={"scale*": "mean", "scale2": "gram"}, store=tmp_path / "a.zarr"
+    )
+    shapes = {node.path.strip("/"): node["activations"].shape for node in tree.leaves}
+    assert shapes["scale1"] == (7, 9)
+    assert shapes["scale2"][1] > 9
+    provenance = json.loads(tree.attrs["provenance"])
+    assert provenance["readout"]["scale2"]["name"] == "gram"
+    with pytest.raises(ValueError, match="of no layer that is extracted"):
+        cp.extract(MODEL, _stimuli(), "scale1", readout={"scale2": "mean"})
+
+
+def test_a_projection_keeps_distances_within_its_bound(monkeypatch) -> None:
+    whole = _values(cp.extract(MODEL, _stimuli(), "scale1"))["scale1"].reshape(7, -1)
+    monkeypatch.setattr(readouts, "DISTORTION", 0.3)
+    tree = cp.extract(MODEL, _stimuli(), "scale1", readout="projection")
+    kept = _values(tree)["scale1"]
+    known = json.loads(tree.attrs["provenance"])["readout"]["scale1"]
+    assert kept.shape == (7, known["components"])
+    assert known["components"] < whole.shape[1] == known["units"]
+    before, after = pdist(whole, "sqeuclidean"), pdist(kept, "sqeuclidean")
+    assert np.abs(after / before - 1).max() < known["distortion"] == 0.3
+    again = _values(cp.extract(MODEL, _stimuli(), "scale1", readout="projection"))["scale1"]
+    np.testing.assert_array_equal(kept, again)
+    other = cp.extract(MODEL, _stimuli(), "scale1", readout="projection", seed=1)
+    assert not np.allclose(_values(other)["scale1"], kept)
+
+
+def test_a_small_layer_is_not_projected() -> None:
+    whole = _values(cp.extract(MODEL, _stimuli(), "scale1", size=8))["scale1"].reshape(7, -1)
+    tree = cp.extract(MODEL, _stimuli(), "scale1", size=8, readout="projection")
+    np.testing.assert_array_equal(_values(tree)["scale1"], whole)
+    assert json.loads(tree.attrs["provenance"])["readout"]["scale1"]["distortion"] == 0
+
+
+def test_principal_components_keep_the_geometry_of_the_stimuli_they_are_fitted_to() -> None:
+    whole = _values(cp.extract(MODEL, _stimuli(), "scale1"))["scale1"].reshape(7, -1)
+    tree = cp.extract(MODEL, _stimuli(), "scale1", readout="pca")
+    scores = _values(tree)["scale1"]
+    assert scores.shape == (7, 6)
+    np.testing.assert_allclose(pdist(scores), pdist(whole), rtol=1e-4)
+    assert (np.diff(scores.var(axis=0)) < 0).all()
+    known = json.loads(tree.attrs["provenance"])["readout"]["scale1"]
+    assert known["variance"] == pytest.approx(1)
+    assert known["fitted_stimuli"] == 7
 
 
 def test_values_that_are_not_finite_are_named() -> None:

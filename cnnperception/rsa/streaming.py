@@ -87,7 +87,7 @@ def stream_rdm(
     """
     if metric not in METRICS:
         raise ValueError(f"cannot stream {metric!r}; there are {', '.join(METRICS)}")
-    count, channels = len(patterns), int(np.prod(patterns.shape[1:]))
+    count, channels = patterns.shape[0], int(np.prod(patterns.shape[1:]))
     if count < 2 or not channels:
         raise ValueError(f"an RDM needs two stimuli or more with channels; got {patterns.shape}")
     ids = _ids(patterns, stimulus_ids)
@@ -168,9 +168,9 @@ def _ids(patterns: Any, stimulus_ids: Sequence[Any] | None) -> list[str]:
         and "stimulus" in patterns.coords
     ):
         stimulus_ids = patterns["stimulus"].to_numpy().tolist()
-    names = [str(n) for n in (range(len(patterns)) if stimulus_ids is None else stimulus_ids)]
-    if len(names) != len(patterns):
-        raise ValueError(f"there are {len(names)} stimulus ids for {len(patterns)} patterns")
+    names = [str(n) for n in (range(patterns.shape[0]) if stimulus_ids is None else stimulus_ids)]
+    if len(names) != patterns.shape[0]:
+        raise ValueError(f"there are {len(names)} stimulus ids for {patterns.shape[0]} patterns")
     if len(set(names)) < len(names):
         raise ValueError("stimulus ids must be unique: average the repeats first")
     return names
