@@ -143,7 +143,7 @@ def draw_folds(
     if whole is not None:
         raise ValueError(
             f"all groups of class {stimuli.classes[whole]!s} came into one fold, which leaves the "
-            "class out of its training; use fewer folds or finer groups"
+            "class out of its training; use another number of folds, or finer groups"
         )
     return fold_of
 

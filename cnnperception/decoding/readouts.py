@@ -155,12 +155,12 @@ def read_out(
     codes = stimuli.codes[train]
     penalty = readout.penalties[0]
     if len(readout.penalties) > 1:
-        penalty = _best_penalty(points.train, codes, stimuli, train, readout)
+        penalty = _best_penalty(points, codes, stimuli, train, readout)
     return READOUTS[readout.name](points, codes, [penalty])[0], penalty
 
 
 def _best_penalty(
-    points: np.ndarray, codes: np.ndarray, stimuli: Labelled, train: np.ndarray, readout: Readout
+    points: Coordinates, codes: np.ndarray, stimuli: Labelled, train: np.ndarray, readout: Readout
 ) -> float:
     """Return the penalty of the highest accuracy in nested folds, the strongest among equals."""
     groups = np.unique(stimuli.groups[train], return_inverse=True)[1]
@@ -179,7 +179,8 @@ def _best_penalty(
         )
     correct = np.zeros(len(readout.penalties))
     for inner_train, inner_test in splits(fold_of):
-        inside = Coordinates(points[inner_train], points[inner_test], 1)
+        parts = points.train[inner_train], points.train[inner_test]
+        inside = Coordinates(*parts, points.channels)
         values = READOUTS[readout.name](inside, codes[inner_train], readout.penalties)
         correct += (values.argmax(axis=-1) == codes[inner_test]).sum(axis=-1)
     return readout.penalties[int(correct.argmax())]

@@ -89,7 +89,7 @@ def intervals(
     tested, right = np.zeros(shape), np.zeros(shape)
     np.add.at(tested, (number, codes), 1)
     np.add.at(right, (number, codes), correct)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 2])
     drawn = rng.multinomial(len(tested), np.full(len(tested), 1 / len(tested)), size=resamples)
     tested, right = drawn @ tested, drawn @ right
     # A class that a resample does not draw does not count in its mean.
