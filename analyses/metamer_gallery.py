@@ -94,7 +94,7 @@ def main() -> None:
         side, evaluations = (64, 60) if chosen.quick else (page.side, 800)
         pictures, labels, table = made(page, model, evaluations, side)
         columns = 1 + len(page.layers) * len(SEEDS)
-        save(contact_sheet(pictures, labels, columns), chosen.output / page.name)
+        save(contact_sheet(pictures, labels, columns), chosen.output / page.name, dpi=200)
         tables.append(table)
     with atomic_path(chosen.output / "distances.csv") as temporary:
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.5f")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from torch import Tensor
+from torch.nn import functional
 
 from .. import images as image_files
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -109,7 +110,7 @@ def synthesize(
         for index in range(at.level, len(schedule)):
             level = schedule[index]
             if at.images.shape[-2:] != level.size:
-                at.images = image_files.resize(at.images, level.size)
+                at.images = _enlarged(at.images, level.size)
             objective = objective_at(index)
             for state in _level(objective, level, at):
                 at.state, at.level = state, index
@@ -139,6 +140,17 @@ def synthesize(
     if finished:
         _warn_of_failure(result)
     return result
+
+
+def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images at another size, as `images.resize` but not clipped.
+
+    Clipping makes dark regions exactly black, where responses relative to the local contrast
+    have gradients so steep that a search gets stuck.
+    """
+    return functional.interpolate(
+        images, size=size, mode="bicubic", antialias=True, align_corners=False
+    )
 
 
 def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State]:

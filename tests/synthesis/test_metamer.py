@@ -46,6 +46,15 @@ def test_metamers_of_hmax_come_near_though_maxima_have_local_minima(layer: str) 
     assert (result.images - image).square().mean().sqrt() > 0.05
 
 
+def test_levels_begin_with_all_of_the_last_ones_result() -> None:
+    # Clipped to [0, 1], black regions would be singular for responses relative to contrast.
+    image = (_picture(64).mean(dim=1, keepdim=True) > 0.5).float().expand(-1, 3, -1, -1)
+    losses = cp.metamer(image, HMAX, "c1/band1", evaluations=60).losses
+    first = losses.query("term == 'range'").groupby("level")["loss"].first()
+    assert len(first) == 5
+    assert (first > 0).all()
+
+
 def test_an_image_is_its_own_metamer() -> None:
     image = _picture()
     result = cp.metamer(image, MODEL, "*", start=image, evaluations=3)
