@@ -264,7 +264,7 @@ def activations():
     stimuli = cp.StimulusSet.from_arrays(
         np.repeat(grey.clip(0, 1)[..., None], 3, axis=-1), table=table
     )
-    return cp.extract(cp.load_model("random_filters", device="cpu"), stimuli)
+    return cp.extract(cp.load_model("random-filters", device="cpu"), stimuli, readout="mean")
 
 
 def test_every_layer_of_a_model_is_decoded_by_a_column_of_the_table(activations):
@@ -276,6 +276,17 @@ def test_every_layer_of_a_model_is_decoded_by_a_column_of_the_table(activations)
         activations[layers[-1]]["activations"], "orientation", readout="ridge", resamples=20
     )
     xr.testing.assert_equal(found.isel(layer=-1, drop=True), last)
+
+
+def test_layers_in_groups_keep_their_whole_names():
+    patterns, codes = noisy_classes()
+    bands = {
+        f"c1/band{n}": xr.Dataset({"activations": (("stimulus", "unit"), patterns[:, n:])})
+        for n in range(2)
+    }
+    found = decode_layers(xr.DataTree.from_dict(bands), codes, readout="lda")
+    assert list(found["layer"].values) == ["c1/band0", "c1/band1"]
+    assert found["fold_of"].dims == ("layer", "stimulus")
 
 
 def test_layers_are_named_in_errors():
