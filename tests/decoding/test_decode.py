@@ -271,7 +271,7 @@ def test_every_layer_of_a_model_is_decoded_by_a_column_of_the_table(activations)
     found = decode_layers(activations, "orientation", readout="ridge", resamples=20)
     layers = [node.path.strip("/") for node in activations.leaves]
     assert list(found["layer"].values) == layers
-    assert (found["accuracy"] > 0.9).all()
+    assert (found["accuracy"] > 0.8).all()
     last = decode(
         activations[layers[-1]]["activations"], "orientation", readout="ridge", resamples=20
     )
