@@ -1,3 +1,4 @@
+from . import datasets as datasets
 from . import decoding as decoding
 from . import figures as figures
 from . import images as images

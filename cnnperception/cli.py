@@ -301,14 +301,21 @@ def rsa(
     stimuli: Annotated[
         Path, typer.Argument(help="Folder of images, or of the 92-image data set's files.")
     ],
-    model: Annotated[list[str], typer.Option("--model", help="Give it once for each model.")],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Give it once for each model.")
+    ] = None,
+    activations: Annotated[
+        list[Path] | None,
+        typer.Option(help="Stored activations to compare as well; give it once for each store."),
+    ] = None,
     output: Output = Path("reports/rsa"),
     weights: Weights = None,
     pooling: Pooling = None,
     model_seed: ModelSeed = None,
     layers: Layers = None,
     data: Annotated[
-        Path | None, typer.Option(help="RDM to compare with: square CSV with stimulus ids, .npy")
+        list[Path] | None,
+        typer.Option(help="RDMs to compare with, each a subject: .csv, .npy, .npz, .nc, .h5"),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Resize to HEIGHTxWIDTH, or a side.")] = None,
     metric: Annotated[str, typer.Option(help="correlation, euclidean, cosine.")] = "correlation",
@@ -333,13 +340,14 @@ def rsa(
     from .recipes import run_rsa
 
     pictures, brains = _stimuli(stimuli)
-    if data is not None:
-        brains = _read_rdm(data, pictures)
-    loaded = [_model(name, weights, pooling, model_seed, device) for name in model]
+    if data:
+        brains = _read_rdms(data, pictures)
+    loaded = [_model(name, weights, pooling, model_seed, device) for name in model or []]
     table, report = run_rsa(
         loaded,
         pictures,
         output,
+        activations=activations or [],
         data=brains,
         layers=_split(layers),
         size=_size(size),
@@ -392,27 +400,15 @@ def _stimuli(path: Path) -> tuple[StimulusSet, xr.DataArray | None]:
     return StimulusSet.from_folder(path), None
 
 
-def _read_rdm(path: Path, stimuli: StimulusSet) -> xr.DataArray:
-    import numpy as np
-    import pandas as pd
+def _read_rdms(paths: list[Path], stimuli: StimulusSet) -> xr.DataArray:
+    import xarray as xr
 
     from . import rsa
 
-    ids = list(stimuli.ids)
-    if path.suffix == ".npy":
-        matrix = np.load(path, allow_pickle=False)
-    elif path.suffix == ".csv":
-        table = pd.read_csv(path, index_col=0)
-        missing = [name for name in ids if name not in table.index.astype(str)]
-        if missing:
-            raise ValueError(f"{path} has no row for stimulus {missing[0]!r}")
-        table.index, table.columns = table.index.astype(str), table.columns.astype(str)
-        matrix = table.loc[ids, ids].to_numpy(float)
-    else:
-        raise ValueError(f"{path}: an RDM is read from .csv (square, with ids) or .npy (square)")
-    if matrix.shape != (len(ids), len(ids)):
-        raise ValueError(f"{path} holds {matrix.shape}; there are {len(ids)} stimuli")
-    return rsa.concat({path.stem: rsa.condensed(matrix, ids)})
+    stacks = [rsa.read_rdms(path, list(stimuli.ids)) for path in paths]
+    kept = {"rdm", "subject", "stimulus_a", "stimulus_b"}
+    plain = [s.drop_vars([name for name in s.coords if name not in kept]) for s in stacks]
+    return xr.concat(plain, dim="rdm", join="exact") if len(plain) > 1 else plain[0]
 
 
 def _split(names: str | None) -> list[str] | None:

@@ -14,16 +14,60 @@ from .stimuli import StimulusSet
 
 IMAGES_FILE = "Kriegeskorte_Neuron2008_supplementalData.mat"
 HUMAN_FILE = "92_brainRDMs.mat"
+PUBLIC_PLACE = "https://raw.githubusercontent.com/rsagroup/rsatoolbox/main/demos/92imageData/"
+SHA256 = {
+    IMAGES_FILE: "06f21214399a5d43dc264eed19a7f4b8daf11c8622a59eec3e106064ce5e3504",
+    HUMAN_FILE: "1743f90a15e895798a94318649e80e1123a7e5943a1703fa1dd7c31ea5780b7c",
+}
 
 
-def load_92images(folder: str | os.PathLike[str]) -> tuple[StimulusSet, xr.DataArray]:
+def fetch_92images(folder: str | os.PathLike[str] | None = None) -> Path:
+    """Fetch the files of `load_92images` from their public place, once.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Where to keep them; the user's cache folder when left out.
+
+    Returns
+    -------
+    Path
+        The folder. Files that are there and have the known SHA-256 are not fetched again.
+
+    Raises
+    ------
+    ConnectionError
+        When they cannot be fetched.
+    ValueError
+        When what comes is not what is known; nothing is kept of it.
+    """
+    import pooch
+    from requests.exceptions import RequestException
+
+    place = Path(folder) if folder is not None else Path(pooch.os_cache("cnnperception"))
+    files = pooch.create(place, PUBLIC_PLACE, registry=dict(SHA256), retry_if_failed=2)
+    for name in SHA256:
+        try:
+            files.fetch(name)
+        except RequestException as error:
+            raise ConnectionError(
+                f"{PUBLIC_PLACE}{name} cannot be fetched ({error}); put the file into a folder "
+                "yourself and give that to load_92images"
+            ) from error
+    return place
+
+
+def load_92images(
+    folder: str | os.PathLike[str] | None = None,
+) -> tuple[StimulusSet, xr.DataArray]:
     """Load the 92 images of Kriegeskorte et al. (2008) and RDMs of inferior temporal cortex.
 
     Parameters
     ----------
-    folder : path-like
+    folder : path-like, optional
         Holds `Kriegeskorte_Neuron2008_supplementalData.mat` and, for the single human subjects,
-        `92_brainRDMs.mat`: both are in the demos of rsatoolbox (demos/92imageData).
+        `92_brainRDMs.mat`: both are in the demos of rsatoolbox (demos/92imageData), from where
+        `fetch_92images` fetches them when left out.
 
     Returns
     -------
@@ -40,7 +84,7 @@ def load_92images(folder: str | os.PathLike[str]) -> tuple[StimulusSet, xr.DataA
     FileNotFoundError, ValueError
         When the first file is missing or holds something else.
     """
-    path = Path(folder)
+    path = fetch_92images() if folder is None else Path(folder)
     path = path if path.suffix == ".mat" else path / IMAGES_FILE
     content = _load(path, ("stimuli_92objs", "RDMs_mIT_hIT_fig1", "categoryVectors"))
     labels = [str(label) for label in content["categoryLabels"]]

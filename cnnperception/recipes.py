@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from . import evaluation, figures, rsa
+from .activation_store import open_store
 from .activations import extract
 from .files import atomic_path
 from .models.interface import VisionModel, resolve_layers
@@ -63,12 +65,35 @@ def layer_rdms(
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
-    rdms = {}
-    for node in activations.leaves:
-        layer = node.path.strip("/")
-        rdms[layer] = rsa.rdm(node["activations"], metric=metric)
-    stacked = rsa.concat({f"{model.name} {layer}": rdm for layer, rdm in rdms.items()})
-    return stacked.assign_coords(model=("rdm", [model.name] * len(rdms)), layer=("rdm", list(rdms)))
+    return activation_rdms(activations, model.name, metric=metric)
+
+
+def activation_rdms(
+    activations: xr.DataTree, name: str | None = None, *, metric: str = "correlation"
+) -> xr.DataArray:
+    """Return the RDM of each layer of activations, such as a store of `extract`.
+
+    Parameters
+    ----------
+    activations : DataTree
+    name : str, optional
+        Of the model; as the activations' provenance has it when left out.
+    metric : str
+        As for `rsa.rdm`.
+
+    Returns
+    -------
+    DataArray
+        As `layer_rdms`.
+    """
+    if name is None:
+        name = str(json.loads(activations.attrs["provenance"])["model"]["name"])
+    rdms = {
+        node.path.strip("/"): rsa.rdm(node["activations"], metric=metric)
+        for node in activations.leaves
+    }
+    stacked = rsa.concat({f"{name} {layer}": rdm for layer, rdm in rdms.items()})
+    return stacked.assign_coords(model=("rdm", [name] * len(rdms)), layer=("rdm", list(rdms)))
 
 
 def compare_models(
@@ -245,6 +270,7 @@ def run_rsa(
     stimuli: StimulusSet,
     output: str | os.PathLike[str],
     *,
+    activations: Sequence[str | os.PathLike[str]] = (),
     data: xr.DataArray | None = None,
     layers: str | Iterable[str] | None = None,
     size: int | tuple[int, int] | None = None,
@@ -265,6 +291,8 @@ def run_rsa(
     output : path-like
         Folder for `report.html`, figures (PNG and PDF), `rdms.nc`, tables (CSV) and the stored
         activations, from which a run that was interrupted goes on.
+    activations : sequence of path-like
+        Stores of `extract` to compare as well, for the same stimuli.
     data : DataArray, dims (rdm, pair), optional
         RDMs of the same stimuli. Those of single subjects (all, or where the coordinate `subject`
         is not empty) are what models are tested on.
@@ -282,6 +310,8 @@ def run_rsa(
     report : Path
     """
     folder = Path(output)
+    if not models and not activations:
+        raise ValueError("give a model, or stored activations, to compare")
     rdms = [
         layer_rdms(
             model,
@@ -295,7 +325,9 @@ def run_rsa(
         )
         for index, model in enumerate(models)
     ]
+    rdms += [activation_rdms(open_store(Path(path)), metric=metric) for path in activations]
     kept = rsa.stimulus_ids(rdms[0])
+    rdms = [rsa.select(one, kept) for one in rdms]
     chosen = stimuli[[index for index, name in enumerate(stimuli.ids) if name in kept]]
     if data is not None:
         data = rsa.select(data, kept)
@@ -319,10 +351,7 @@ def run_rsa(
     between, _ = compare_models(rdms, method=method)
     with atomic_path(folder / "model_similarity.csv") as path:
         between.to_csv(path)
-    with atomic_path(folder / "rdms.nc") as path:
-        xr.concat(rdms, dim="rdm", join="exact").to_dataset(name="rdm_values").to_netcdf(
-            path, engine="h5netcdf"
-        )
+    rsa.write_rdms(folder / "rdms.nc", xr.concat(rdms, dim="rdm", join="exact"))
     table = between
     if data is not None:
         with atomic_path(folder / "data_similarity.csv") as path:
@@ -332,6 +361,7 @@ def run_rsa(
         )
     settings = {
         "models": [{"name": model.name, **model.provenance} for model in models],
+        "activations": [str(path) for path in activations],
         "stimuli": len(chosen),
         "size": size,
         "metric": metric,

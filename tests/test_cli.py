@@ -360,6 +360,36 @@ def test_the_92_images_and_their_brain_rdms_load() -> None:
     assert cp.rsa.compare(mean, human)[0, 0] == pytest.approx(1, abs=1e-3)
 
 
+def test_rsa_takes_stored_activations_and_several_subjects(folder: Path, tmp_path: Path) -> None:
+    ids = cp.StimulusSet.from_folder(folder).ids
+    rng = np.random.default_rng(0)
+    for name in ("anne", "bert"):
+        cp.rsa.write_rdms(tmp_path / f"{name}.csv", cp.rsa.condensed(rng.random(15), ids))
+    store = tmp_path / "v1.zarr"
+    _run("extract", folder, "-o", store, "--model", "v1", "--device", "cpu", "-q")
+    printed = _run(
+        "rsa",
+        folder,
+        "--activations",
+        store,
+        "--data",
+        tmp_path / "anne.csv",
+        "--data",
+        tmp_path / "bert.csv",
+        "--n-boot",
+        "20",
+        "-o",
+        tmp_path / "out",
+        "-q",
+    )
+    assert "anne" in printed
+    assert "bert" in printed
+    table = pd.read_csv(tmp_path / "out" / "evaluation_layers.csv", index_col="model")
+    assert list(table.index) == [f"v1 scale{i}" for i in range(1, 5)]
+    assert "2 subjects, 6 stimuli" in (tmp_path / "out" / "report.html").read_text()
+    assert "give a model" in _run("rsa", folder, "-o", tmp_path / "none", status=1)
+
+
 @needs_92images
 def test_rsa_of_the_92_images_prints_similarity_with_human_it(tmp_path: Path) -> None:
     printed = _run(

@@ -2,6 +2,16 @@
 
 from .comparison import METHODS, compare
 from .inference import evaluate, fit
+from .interoperation import (
+    from_neuroids,
+    from_rsatoolbox,
+    from_rsatoolbox_dataset,
+    read_rdms,
+    to_neuroids,
+    to_rsatoolbox,
+    to_rsatoolbox_dataset,
+    write_rdms,
+)
 from .labels import concat, condensed, select, square, stimulus_ids
 from .models import RDMModel, fixed, interpolated, selected, weighted
 from .noise import noise_covariance, noise_precision, residuals
@@ -21,17 +31,25 @@ __all__ = [
     "evaluate",
     "fit",
     "fixed",
+    "from_neuroids",
+    "from_rsatoolbox",
+    "from_rsatoolbox_dataset",
     "interpolated",
     "noise_covariance",
     "noise_precision",
     "open_rdm",
     "permutation_test",
     "rdm",
+    "read_rdms",
     "residuals",
     "select",
     "selected",
     "square",
     "stimulus_ids",
     "stream_rdm",
+    "to_neuroids",
+    "to_rsatoolbox",
+    "to_rsatoolbox_dataset",
     "weighted",
+    "write_rdms",
 ]
