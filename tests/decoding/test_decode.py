@@ -8,7 +8,7 @@ import xarray as xr
 from scipy.stats import binom
 from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
@@ -107,6 +107,25 @@ def test_the_penalty_is_that_of_a_grid_search_in_nested_folds(channels):
         search.fit(StandardScaler().fit_transform(patterns[train]), codes[train])
         best = 1 / (search.best_params_["C"] * channels)
         np.testing.assert_allclose(found["penalty"][fold], best)
+
+
+def test_nested_folds_keep_groups_whole():
+    patterns, codes = noisy_classes(members=25, channels=40, separation=0.2)
+    groups = np.arange(75) // 5
+    # Members of a group are alike: folds that cut groups choose other penalties.
+    patterns += 3 * patterns.std(axis=0) * np.random.default_rng(1).normal(size=(15, 40))[groups]
+    penalties = [10.0, 0.1, 0.001]
+    found = decode(patterns, codes, groups=groups, readout="ridge", penalties=penalties)
+    for fold, (train, _) in enumerate(splits(found["fold_of"].values)):
+        numbers = np.unique(groups[train], return_inverse=True)[1]
+        inner = assign_folds(codes[train], numbers, 4, np.random.default_rng(0))
+        search = GridSearchCV(
+            RidgeClassifier(),
+            {"alpha": [penalty * 40 for penalty in penalties]},
+            cv=list(splits(inner)),
+        )
+        search.fit(StandardScaler().fit_transform(patterns[train]), codes[train])
+        np.testing.assert_allclose(found["penalty"][fold], search.best_params_["alpha"] / 40)
 
 
 def test_coordinates_keep_inner_products_with_training_patterns(monkeypatch):
