@@ -60,9 +60,11 @@ def decode(
     Dataset
         `accuracy`, `balanced_accuracy` (the mean over classes), `accuracy_interval` and
         `balanced_accuracy_interval` (bound; 95 %), `d_prime` (class; against all others,
-        log-linear correction), `confusion` (true, predicted), `prediction`, `label` and
-        `fold_of` (stimulus), `decision` (stimulus, class), `fold_accuracy` and `penalty` (fold),
-        `chance` (of always naming the commonest class) and `balanced_chance`. Intervals are of
+        log-linear correction), `pairwise_d_prime` (class, other; of a choice between the two)
+        and its mean, `mean_pairwise_d_prime`, `confusion` (true, predicted), `prediction`,
+        `label` and `fold_of` (stimulus), `decision` (stimulus, class), `fold_accuracy` and
+        `penalty` (fold), `chance` (of always naming the commonest class) and `balanced_chance`.
+        Intervals are of
         the trained readouts on other such stimuli: they leave out what training on others would
         change. The attributes hold the settings.
 
@@ -80,7 +82,7 @@ def decode(
     decision, used = cross_validate(stimuli, fold_of, chosen)
     predicted = decision.argmax(axis=1)
     result = summary(
-        stimuli.codes, predicted, stimuli.classes, stimuli.groups, resamples, seed
+        stimuli.codes, decision, stimuli.classes, stimuli.groups, resamples, seed
     ).assign(
         decision=(("stimulus", "class"), decision),
         prediction=("stimulus", stimuli.classes[predicted]),

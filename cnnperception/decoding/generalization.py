@@ -49,8 +49,9 @@ def generalization(
     -------
     Dataset
         Along (train_condition, test_condition): `accuracy`, `balanced_accuracy`, their intervals
-        (..., bound), `d_prime` (..., class), `confusion` (..., true, predicted), `chance`; and
-        `prediction` (train_condition, stimulus). The scores are those of `decode`.
+        (..., bound), `d_prime` (..., class), `pairwise_d_prime` (..., class, other),
+        `mean_pairwise_d_prime`, `confusion` (..., true, predicted), `chance`; and `prediction`
+        (train_condition, stimulus). The scores are those of `decode`.
 
     Raises
     ------
@@ -65,19 +66,19 @@ def generalization(
         column(patterns, condition, "condition", stimuli.ids), return_inverse=True
     )
     fold_of = _folds(stimuli, names, conditions, chosen)
-    predicted = np.empty((len(names), len(stimuli)), dtype=int)
+    decision = np.empty((len(names), len(stimuli), len(stimuli.classes)))
     bar = runtime.progress(range(len(names)), "conditions", show=progress, total=len(names))
     for number in bar:
-        predicted[number] = _predictions(stimuli, fold_of, conditions == number, chosen)
+        decision[number] = _decisions(stimuli, fold_of, conditions == number, chosen)
     rows = [
         xr.concat(
             [_cell(stimuli, row, conditions == n, resamples, seed) for n in range(len(names))],
             dim="test_condition",
         )
-        for row in predicted
+        for row in decision
     ]
     result = xr.concat(rows, dim="train_condition").assign(
-        prediction=(("train_condition", "stimulus"), stimuli.classes[predicted]),
+        prediction=(("train_condition", "stimulus"), stimuli.classes[decision.argmax(axis=-1)]),
         label=("stimulus", stimuli.classes[stimuli.codes]),
         condition=("stimulus", names[conditions]),
         fold_of=("stimulus", fold_of),
@@ -106,23 +107,22 @@ def _folds(
     return draw_folds(stimuli, readout.folds, np.random.default_rng(readout.seed), cells)
 
 
-def _predictions(
+def _decisions(
     stimuli: Labelled, fold_of: np.ndarray, trained: np.ndarray, readout: Readout
 ) -> np.ndarray:
-    """Return the class predicted for each stimulus by the readout of the other folds."""
-    predicted = np.empty(len(stimuli), dtype=int)
+    """Return decision values (stimulus, class) of the readouts of the other folds."""
+    decision = np.empty((len(stimuli), len(stimuli.classes)))
     for others, test in splits(fold_of):
-        decision, _ = read_out(stimuli, others[trained[others]], test, readout)
-        predicted[test] = decision.argmax(axis=1)
-    return predicted
+        decision[test], _ = read_out(stimuli, others[trained[others]], test, readout)
+    return decision
 
 
 def _cell(
-    stimuli: Labelled, predicted: np.ndarray, tested: np.ndarray, resamples: int, seed: int
+    stimuli: Labelled, decision: np.ndarray, tested: np.ndarray, resamples: int, seed: int
 ) -> xr.Dataset:
     return summary(
         stimuli.codes[tested],
-        predicted[tested],
+        decision[tested],
         stimuli.classes,
         stimuli.groups[tested],
         resamples,

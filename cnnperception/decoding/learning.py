@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from .. import runtime
-from .decode import settings
+from .decode import check_resamples, settings
 from .folds import splits
 from .inputs import Labelled, draw_folds, labelled
 from .readouts import read_out, readout_of
-from .scores import balanced_accuracy
+from .scores import BOUNDS, balanced_accuracy, intervals
 
 
 def learning_curve(
@@ -26,6 +26,7 @@ def learning_curve(
     folds: int = 5,
     penalties: float | Sequence[float] | None = None,
     repeats: int = 5,
+    resamples: int = 1000,
     seed: int = 0,
     progress: bool = False,
 ) -> xr.Dataset:
@@ -37,7 +38,7 @@ def learning_curve(
 
     Parameters
     ----------
-    patterns, labels, readout, groups, folds, penalties, seed
+    patterns, labels, readout, groups, folds, penalties, resamples, seed
         As `decode` takes them.
     sizes : sequence of int
         Training stimuli of each class. To choose among penalties there must be two at least.
@@ -48,7 +49,9 @@ def learning_curve(
     Returns
     -------
     Dataset
-        `accuracy` and `balanced_accuracy` (size, repeat), `chance` and `balanced_chance`.
+        `accuracy` and `balanced_accuracy` (size, repeat), `accuracy_interval` and
+        `balanced_accuracy_interval` (size, bound; of the means over repeats, as `decode` gives
+        them), `chance` and `balanced_chance`.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def learning_curve(
         As `decode`; also for a size below 1 or above what a fold leaves to train on.
     """
     chosen = readout_of(readout, penalties, folds, seed)
+    check_resamples(resamples)
     stimuli = labelled(patterns, labels, groups)
     if repeats < 1 or len(sizes) == 0 or min(sizes) < 1:
         raise ValueError(
@@ -73,18 +77,27 @@ def learning_curve(
                 decision, _ = read_out(stimuli, train[place < size], test, chosen)
                 predicted[row, repeat, test] = decision.argmax(axis=1)
     members = np.bincount(stimuli.codes)
+    correct = predicted == stimuli.codes
+    bounds = np.stack(
+        [
+            intervals(stimuli.codes, share, stimuli.groups, resamples, seed)
+            for share in correct.mean(axis=1)
+        ]
+    )
     return xr.Dataset(
         {
-            "accuracy": (("size", "repeat"), (predicted == stimuli.codes).mean(axis=-1)),
+            "accuracy": (("size", "repeat"), correct.mean(axis=-1)),
             "balanced_accuracy": (
                 ("size", "repeat"),
                 np.apply_along_axis(balanced_accuracy, -1, predicted, stimuli.codes),
             ),
+            "accuracy_interval": (("size", "bound"), bounds[:, 0]),
+            "balanced_accuracy_interval": (("size", "bound"), bounds[:, 1]),
             "chance": members.max() / members.sum(),
             "balanced_chance": 1 / len(members),
         },
-        coords={"size": list(sizes), "repeat": np.arange(repeats)},
-        attrs=settings(stimuli, chosen),
+        coords={"size": list(sizes), "repeat": np.arange(repeats), "bound": list(BOUNDS)},
+        attrs=settings(stimuli, chosen) | {"resamples": resamples},
     )
 
 

@@ -76,13 +76,32 @@ def class_d_primes(confusion: np.ndarray) -> np.ndarray:
     return d_prime(hits, named - hits, of_class, confusion.sum() - of_class)
 
 
+def pairwise_d_primes(codes: np.ndarray, decision: np.ndarray) -> np.ndarray:
+    """Return the d' between every two classes, (class, other), with the log-linear correction.
+
+    Of the stimuli of two classes, each is called the one with the larger decision value,
+    whatever the values of the others are; equal values are half a call of each. NaN of a class
+    with itself.
+    """
+    members = np.bincount(codes)
+    hits = np.empty((len(members), len(members)))
+    for number in range(len(members)):
+        values = decision[codes == number]
+        own = values[:, number, None]
+        hits[number] = (own > values).sum(axis=0) + 0.5 * (own == values).sum(axis=0)
+    found = d_prime(hits, members - hits.T, members[:, None], members)
+    np.fill_diagonal(found, np.nan)
+    return found
+
+
 def intervals(
     codes: np.ndarray, correct: np.ndarray, groups: np.ndarray, resamples: int, seed: int
 ) -> np.ndarray:
     """Return 95 % intervals of the accuracy and the balanced accuracy, (2, bound).
 
     Percentiles over resamples, with replacement, of the groups tested. The readouts are not
-    trained anew: the interval is of these readouts on other such stimuli.
+    trained anew: the interval is of these readouts on other such stimuli. `correct` may be the
+    share of several readouts that were right about a stimulus.
     """
     number = np.unique(groups, return_inverse=True)[1]
     shape = (number.max() + 1, codes.max() + 1)
@@ -101,17 +120,18 @@ def intervals(
 
 def summary(
     codes: np.ndarray,
-    predicted: np.ndarray,
+    decision: np.ndarray,
     classes: np.ndarray,
     groups: np.ndarray,
     resamples: int,
     seed: int,
 ) -> xr.Dataset:
-    """Return every score of predictions.
+    """Return every score of decision values; the class of the largest is the prediction.
 
     Parameters
     ----------
-    codes, predicted : int arrays, shape (stimulus,)
+    codes : int array, shape (stimulus,)
+    decision : ndarray, shape (stimulus, class)
     classes : ndarray
         Every class has a stimulus.
     groups : int array, shape (stimulus,)
@@ -122,9 +142,12 @@ def summary(
     -------
     Dataset
         `accuracy`, `balanced_accuracy` (mean over classes), `accuracy_interval` and
-        `balanced_accuracy_interval` (bound), `d_prime` (class), `confusion` (true, predicted),
-        `chance` and `balanced_chance`.
+        `balanced_accuracy_interval` (bound), `d_prime` (class), `pairwise_d_prime` (class,
+        other), `mean_pairwise_d_prime`, `confusion` (true, predicted), `chance` and
+        `balanced_chance`.
     """
+    predicted = decision.argmax(axis=1)
+    pairs = pairwise_d_primes(codes, decision)
     table = confusion_matrix(codes, predicted, len(classes))
     members = table.sum(axis=1)
     correct = codes == predicted
@@ -136,12 +159,15 @@ def summary(
             "accuracy_interval": ("bound", bounds[0]),
             "balanced_accuracy_interval": ("bound", bounds[1]),
             "d_prime": ("class", class_d_primes(table)),
+            "pairwise_d_prime": (("class", "other"), pairs),
+            "mean_pairwise_d_prime": np.nanmean(pairs),
             "confusion": (("true", "predicted"), table),
             "chance": members.max() / members.sum(),
             "balanced_chance": 1 / len(classes),
         },
         coords={
             "class": classes,
+            "other": classes,
             "true": classes,
             "predicted": classes,
             "bound": np.asarray(BOUNDS),

@@ -6,7 +6,12 @@ from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from cnnperception.decoding import d_prime, decode
-from cnnperception.decoding.scores import class_d_primes, intervals, summary
+from cnnperception.decoding.scores import (
+    class_d_primes,
+    intervals,
+    pairwise_d_primes,
+    summary,
+)
 
 
 def test_d_prime_is_the_difference_of_corrected_z_scores():
@@ -38,10 +43,41 @@ def test_class_d_primes_count_every_other_class_as_noise():
     assert class_d_primes(table)[1] == expected
 
 
+def test_pairwise_d_primes_are_of_choices_between_two_classes():
+    codes = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    decision = np.array(
+        [[3, 2, 1], [1, 2, 9], [5, 1, 9], [1, 2, 0], [2, 1, 9], [0, 0, 1], [1, 4, 0], [2, 0, 2]]
+    )
+    found = pairwise_d_primes(codes, decision)
+    # Of class 0, two of three are above class 1; of class 1, one of two is called 0.
+    np.testing.assert_allclose(found[0, 1], d_prime(2, 1, 3, 2))
+    # A tie is half a call of each.
+    np.testing.assert_allclose(found[0, 2], d_prime(1, 1.5, 3, 3))
+    np.testing.assert_allclose(found, found.T)
+    assert np.isnan(found.diagonal()).all()
+
+
+def test_pairwise_d_prime_of_equidistant_gaussians_is_their_distance():
+    rng = np.random.default_rng(5)
+    codes = np.repeat([0, 1, 2], 1500)
+    # The corners of a simplex with sides of 1.5.
+    patterns = rng.normal(size=(4500, 3)) + 1.5 / np.sqrt(2) * np.eye(3)[codes]
+    found = decode(patterns, codes, readout="lda")
+    pairs = found["pairwise_d_prime"].values[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(pairs, 1.5, atol=0.15)
+    np.testing.assert_allclose(found["mean_pairwise_d_prime"], pairs.mean())
+
+
+def test_the_d_prime_of_two_classes_is_the_same_pairwise():
+    patterns = np.random.default_rng(6).normal(size=(50, 4)) + np.repeat([[0], [0.7]], 25, axis=0)
+    found = decode(patterns, np.repeat([0, 1], 25), readout="ridge", penalties=1.0)
+    np.testing.assert_allclose(found["d_prime"], found["mean_pairwise_d_prime"])
+
+
 def test_scores_equal_scikit_learn():
     rng = np.random.default_rng(0)
     codes, predicted = np.sort(rng.integers(0, 4, 90)), rng.integers(0, 4, 90)
-    scores = summary(codes, predicted, np.arange(4), np.arange(90), 10, 0)
+    scores = summary(codes, np.eye(4)[predicted], np.arange(4), np.arange(90), 10, 0)
     assert (scores["confusion"].values == confusion_matrix(codes, predicted)).all()
     expected = balanced_accuracy_score(codes, predicted)
     np.testing.assert_allclose(float(scores["balanced_accuracy"]), expected)

@@ -95,6 +95,11 @@ def test_accuracy_grows_with_training_stimuli_to_that_of_the_known_means():
     assert two + 0.05 < twenty < most - 0.03
     assert best - 0.04 < most < best + 0.02
     assert found["accuracy"].dims == ("size", "repeat")
+    mean = found["accuracy"].mean("repeat")
+    lower, upper = found["accuracy_interval"].values.T
+    assert ((lower < mean) & (mean < upper)).all()
+    # Of one readout on 1000 stimuli; the mean of three is no less sure.
+    assert (upper - lower <= 1.1 * 2 * 1.96 * np.sqrt(mean * (1 - mean) / 1000)).all()
 
 
 def test_a_learning_curve_of_noise_is_flat_at_chance():
