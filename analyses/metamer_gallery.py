@@ -34,12 +34,15 @@ class Page:
     layers: tuple[str, ...]
     pictures: tuple[str, ...]
     side: int = 128
+    coarsest: int = 32
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 PAGES = (
     Page("hmax", "hmax", ("c1", "c2"), ("chelsea", "coins", "astronaut")),
-    Page("neocognitron", "neocognitron", ("uc1", "uc2"), ("digit", "chelsea"), side=96),
+    Page(
+        "neocognitron", "neocognitron", ("uc1", "uc2"), ("digit", "chelsea"), side=96, coarsest=96
+    ),
     Page("random-filters", "random-filters", ("scale1", "scale4"), ("chelsea",)),
     Page("vgg11-untrained", "vgg11", ("pool1", "pool4"), ("chelsea",), options={"weights": None}),
 )
@@ -68,7 +71,14 @@ def made(
         labels.append(name)
         for layers in page.layers:
             for seed in SEEDS:
-                result = cp.metamer(image, model, layers, seed=seed, evaluations=evaluations)
+                result = cp.metamer(
+                    image,
+                    model,
+                    layers,
+                    seed=seed,
+                    evaluations=evaluations,
+                    coarsest=page.coarsest,
+                )
                 distances = result.provenance["distances"]
                 mean = sum(d["to_start"] for d in distances.values()) / len(distances)
                 pixels = (result.images - image).square().mean().sqrt().item()

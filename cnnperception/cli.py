@@ -219,6 +219,9 @@ def metamer(
         str | None, typer.Option(help="Image to begin with, in place of noise.")
     ] = None,
     evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 800,
+    coarsest: Annotated[
+        int, typer.Option(help="Side from which sizes grow; that of the image: no growing.")
+    ] = 32,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -239,6 +242,7 @@ def metamer(
         _split(layers) or [],
         start=None if start is None else _picture(start, size, at_most=256),
         evaluations=evaluations,
+        coarsest=coarsest,
         seed=seed,
         progress=not quiet,
         checkpoint=_checkpoint(output),

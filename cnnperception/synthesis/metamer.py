@@ -33,6 +33,7 @@ def metamer(
     start: Tensor | None = None,
     seed: int = 0,
     evaluations: int = 800,
+    coarsest: int = COARSEST,
     schedule: Iterable[Level] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -62,8 +63,12 @@ def metamer(
         Of the noise.
     evaluations : int
         Of the model, over all levels.
+    coarsest : int
+        Shorter side, in pixels, from which sizes grow to the image's; that of the image or more
+        stays at full size. Growing helps where there are local minima, as in HMAX, and harms
+        where responses to a reduced image are not a guide, as in the neocognitron.
     schedule : iterable of Level, optional
-        In place of the coarse-to-fine schedule. Each level matches the features of the image
+        In place of levels from `coarsest` on. Each level matches the features of the image
         reduced to its size, in the layers that respond at that size; those without positions,
         such as C2 of HMAX, at full size alone.
     progress, checkpoint
@@ -95,6 +100,8 @@ def metamer(
     >>> result.provenance["distances"]["c1/band1"]["to_start"] < 0.5
     True
     """
+    if coarsest < 1:
+        raise ValueError(f"coarsest must be a positive number of pixels; got {coarsest}")
     source = setup.prepare(image, model, "image")
     if size is not None:
         source = image_files.resize(source, size)
@@ -106,7 +113,7 @@ def metamer(
     elif given is not None:
         levels = (Level((height, width), evaluations),)
     else:
-        levels = _levels_that_respond(source, model, chosen, evaluations)
+        levels = _levels_that_respond(source, model, chosen, evaluations, coarsest)
 
     def objective(level: Level) -> Objective:
         resized = image_files.resize(source, level.size)
@@ -148,16 +155,16 @@ def metamer(
 
 
 def _levels_that_respond(
-    source: Tensor, model: VisionModel, layers: Sequence[str], evaluations: int
+    source: Tensor, model: VisionModel, layers: Sequence[str], evaluations: int, coarsest: int
 ) -> tuple[Level, ...]:
     """Return a schedule from the coarsest size on at which a layer can lead."""
     size = setup.size_of(None, source)
-    levels = coarse_to_fine(size, evaluations, smallest=COARSEST, factor=FACTOR)
+    levels = coarse_to_fine(size, evaluations, smallest=coarsest, factor=FACTOR)
     while len(levels) > 1:
-        coarsest = levels[0].size
-        if _located(model, layers, image_files.resize(source, coarsest)):
+        first = levels[0].size
+        if _located(model, layers, image_files.resize(source, first)):
             break
-        levels = coarse_to_fine(size, evaluations, smallest=min(coarsest) + 1, factor=FACTOR)
+        levels = coarse_to_fine(size, evaluations, smallest=min(first) + 1, factor=FACTOR)
     return levels
 
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
+from cnnperception.models.neocognitron import handwritten_digits
 from cnnperception.synthesis import Level, minimise
 from cnnperception.synthesis.objective import centred, in_colours_of, match
 
@@ -167,6 +168,14 @@ def test_a_schedule_and_a_size_can_be_given() -> None:
     assert result.provenance["size"] == [40, 40]
 
 
+def test_the_search_can_stay_at_full_size() -> None:
+    model = cp.load_model("neocognitron", device="cpu")
+    digit = handwritten_digits(48, 4)[0][13:14]
+    result = cp.metamer(digit, model, "uc1", evaluations=200, coarsest=48)
+    assert result.provenance["schedule"] == [[48, 48, 200]]
+    assert result.provenance["distances"]["uc1"]["to_start"] < 0.1
+
+
 def test_what_cannot_be_matched_is_said() -> None:
     with pytest.warns(UserWarning, match="did not come near the features of c2/16"):
         cp.metamer(_picture(96), HMAX, "c2/16", evaluations=2)
@@ -180,6 +189,8 @@ def test_bad_inputs_are_named() -> None:
         cp.metamer(image, MODEL, "scale33")
     with pytest.raises(ValueError, match=r"too small for layer 'c1/band8'"):
         cp.metamer(_picture(36), HMAX, ["c1/band1", "c1/band8"])
+    with pytest.raises(ValueError, match="coarsest must be a positive"):
+        cp.metamer(image, MODEL, "scale1", coarsest=0)
     with pytest.raises(ValueError, match="does not respond to the metamer image"):
         cp.metamer(torch.zeros_like(image), HMAX, "c1/band1")
     with pytest.raises(ValueError, match="the start must be one RGB image"):
