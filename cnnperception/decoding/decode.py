@@ -11,7 +11,7 @@ import xarray as xr
 
 from .. import runtime
 from .folds import splits
-from .inputs import Labelled, draw_folds, labelled
+from .inputs import Labelled, column, draw_folds, held_out, labelled
 from .readouts import Readout, read_out, readout_of
 from .scores import summary
 
@@ -24,6 +24,7 @@ def decode(
     groups: Any = None,
     folds: int = 5,
     penalties: float | Sequence[float] | None = None,
+    test_on: Any = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -50,6 +51,9 @@ def decode(
     penalties : float or sequence of float, optional
         The best of several is chosen in folds nested in the training stimuli, the strongest among
         equals. 1e-4 to 100 when left out; none for "lda".
+    test_on : sequence of bool of length stimulus, or str, optional
+        Stimuli held out: one readout is trained on all others and tested on these, of which alone
+        the result tells. The only folds then are the nested ones.
     resamples : int
         Bootstrap samples of the groups (without groups, stimuli) for the intervals.
     seed : int
@@ -73,25 +77,30 @@ def decode(
     ValueError
         For patterns that are not finite, labels or groups that are missing or do not fit in
         number, one class only, a class with fewer members or groups than folds, or one that a
-        fold cannot be trained on.
+        fold cannot be trained on; for a class or a group that `test_on` divides wrongly.
     """
     chosen = readout_of(readout, penalties, folds, seed)
     check_resamples(resamples)
     stimuli = labelled(patterns, labels, groups)
-    fold_of = draw_folds(stimuli, folds, np.random.default_rng(seed))
+    if test_on is None:
+        fold_of = draw_folds(stimuli, folds, np.random.default_rng(seed))
+    else:
+        fold_of = held_out(stimuli, column(patterns, test_on, "test_on", stimuli.ids))
     decision, used = cross_validate(stimuli, fold_of, chosen)
+    tested = np.flatnonzero(fold_of >= 0)
+    decision, fold_of, codes = decision[tested], fold_of[tested], stimuli.codes[tested]
     predicted = decision.argmax(axis=1)
-    result = summary(
-        stimuli.codes, decision, stimuli.classes, stimuli.groups, resamples, seed
-    ).assign(
+    groups_tested = stimuli.groups[tested]
+    result = summary(codes, decision, stimuli.classes, groups_tested, resamples, seed).assign(
         decision=(("stimulus", "class"), decision),
         prediction=("stimulus", stimuli.classes[predicted]),
-        label=("stimulus", stimuli.classes[stimuli.codes]),
+        label=("stimulus", stimuli.classes[codes]),
         fold_of=("stimulus", fold_of),
-        fold_accuracy=("fold", fold_accuracies(stimuli.codes, predicted, fold_of)),
+        fold_accuracy=("fold", fold_accuracies(codes, predicted, fold_of)),
         penalty=("fold", used),
     )
-    result = result.assign_coords(stimulus=stimuli.ids, fold=np.arange(folds))
+    names = [stimuli.ids[place] for place in tested]
+    result = result.assign_coords(stimulus=names, fold=np.arange(len(used)))
     return result.assign_attrs(settings(stimuli, chosen), resamples=resamples)
 
 
@@ -103,6 +112,7 @@ def decode_layers(
     groups: Any = None,
     folds: int = 5,
     penalties: float | Sequence[float] | None = None,
+    test_on: Any = None,
     resamples: int = 1000,
     seed: int = 0,
     progress: bool = False,
@@ -113,8 +123,8 @@ def decode_layers(
     ----------
     activations : DataTree as `extract` returns, or mapping of str to patterns
         Layers are read one at a time.
-    labels, readout, groups, folds, penalties, resamples, seed
-        As `decode` takes them; labels and groups may be columns of the stimulus table.
+    labels, readout, groups, folds, penalties, test_on, resamples, seed
+        As `decode` takes them; labels, groups and test_on may be columns of the stimulus table.
     progress : bool
 
     Returns
@@ -138,6 +148,7 @@ def decode_layers(
                 groups=groups,
                 folds=folds,
                 penalties=penalties,
+                test_on=test_on,
                 resamples=resamples,
                 seed=seed,
             )
@@ -152,8 +163,11 @@ def decode_layers(
 def cross_validate(
     stimuli: Labelled, fold_of: np.ndarray, readout: Readout
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return decision values (stimulus, class) of the stimuli left out, and penalties (fold,)."""
-    decision = np.empty((len(stimuli), len(stimuli.classes)))
+    """Return decision values (stimulus, class) of the stimuli left out, and penalties (fold,).
+
+    Stimuli that are never tested have NaN.
+    """
+    decision = np.full((len(stimuli), len(stimuli.classes)), np.nan)
     used = []
     for train, test in splits(fold_of):
         decision[test], penalty = read_out(stimuli, train, test, readout)

@@ -48,6 +48,9 @@ def groups_of_strata(
 
 
 def splits(fold_of: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the places of the training and of the test stimuli of each fold."""
-    for fold in np.unique(fold_of):
+    """Yield the places of the training and of the test stimuli of each fold.
+
+    Those of a negative fold are always trained on, never tested.
+    """
+    for fold in np.unique(fold_of[fold_of >= 0]):
         yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)

@@ -148,6 +148,38 @@ def draw_folds(
     return fold_of
 
 
+def held_out(stimuli: Labelled, tested: np.ndarray) -> np.ndarray:
+    """Return 0 for stimuli that are tested and -1 for those trained on.
+
+    Parameters
+    ----------
+    stimuli : Labelled
+    tested : bool array, shape (stimulus,)
+
+    Raises
+    ------
+    ValueError
+        Unless it is bool, every class is on both sides, and no group is.
+    """
+    if tested.dtype != bool:
+        raise ValueError(f"test_on must be True or False for each stimulus; got {tested.dtype}")
+    for side, those in (("trained on", ~tested), ("tested", tested)):
+        absent = np.setdiff1d(stimuli.codes, stimuli.codes[those])
+        if len(absent):
+            raise ValueError(
+                f"no stimulus of class {stimuli.classes[absent[0]]!s} is {side}; change test_on, "
+                "or leave the class out"
+            )
+    shared = np.intersect1d(stimuli.groups[tested], stimuli.groups[~tested])
+    if len(shared):
+        first = stimuli.ids[int((tested & (stimuli.groups == shared[0])).argmax())]
+        raise ValueError(
+            f"{len(shared)} groups are both trained on and tested, such as that of stimulus "
+            f"{first!r}; change test_on so that it holds whole groups"
+        )
+    return np.where(tested, 0, -1)
+
+
 def whole_in_a_fold(codes: np.ndarray, fold_of: np.ndarray) -> int | None:
     """Return a class that is in one fold alone, if there is any."""
     alone = np.flatnonzero(groups_of_strata(codes, fold_of) == 1)

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 import cnnperception as cp
 from cnnperception.decoding import decode, decode_layers, span
 from cnnperception.decoding.folds import assign_folds, splits
+from cnnperception.decoding.readouts import READOUTS as READOUT_FUNCTIONS
 from cnnperception.decoding.span import coordinates
 
 READOUTS = ("logistic", "ridge", "lda")
@@ -216,6 +217,36 @@ def test_a_decision_does_not_depend_on_other_test_stimuli(readout, channels):
     assert not np.allclose(before["decision"][first[0]], after["decision"][first[0]])
 
 
+@pytest.mark.parametrize("readout", READOUTS)
+def test_a_readout_tested_on_held_out_stimuli_is_trained_on_the_others(readout):
+    patterns, codes = noisy_classes(channels=100)
+    test_on = np.random.default_rng(0).random(60) < 0.4
+    penalties = None if readout == "lda" else 0.1
+    found = decode(patterns, codes, readout=readout, penalties=penalties, test_on=test_on)
+    assert list(found["stimulus"].values) == [str(n) for n in np.flatnonzero(test_on)]
+    # What is tested with it changes nothing; what it is trained on does.
+    order = np.concatenate([np.flatnonzero(~test_on), np.flatnonzero(test_on)])
+    points = coordinates(patterns, *np.split(order, [int((~test_on).sum())]))
+    expected = READOUT_FUNCTIONS[readout](points, codes[~test_on], [0.1])[0]
+    np.testing.assert_allclose(found["decision"], expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        found["accuracy"], (expected.argmax(axis=1) == codes[test_on]).mean()
+    )
+    assert found["confusion"].sum() == test_on.sum()
+    assert found.sizes["fold"] == 1
+
+
+def test_held_out_stimuli_can_be_named_by_a_coordinate_in_every_layer():
+    patterns, codes = noisy_classes()
+    held_out = np.arange(60) % 4 == 0
+    table = xr.DataArray(
+        patterns, dims=("stimulus", "unit"), coords={"held_out": ("stimulus", held_out)}
+    )
+    found = decode_layers({"a": table}, codes, test_on="held_out", readout="lda")
+    expected = decode(patterns, codes, test_on=held_out, readout="lda")
+    xr.testing.assert_allclose(found.isel(layer=0, drop=True), expected)
+
+
 def test_scale_and_offset_of_channels_do_not_matter():
     patterns, codes = noisy_classes(channels=200)
     rng = np.random.default_rng(0)
@@ -342,6 +373,13 @@ LABELS = np.repeat([0, 1], 10)
         ({"penalties": [0.1, -1]}, "above 0"),
         ({"penalties": []}, "above 0"),
         ({"resamples": 0}, "resamples"),
+        ({"test_on": LABELS == 0}, "no stimulus of class 0 is trained on"),
+        ({"test_on": LABELS * 0 > 1}, "no stimulus of class 0 is tested"),
+        ({"test_on": LABELS}, "True or False"),
+        (
+            {"test_on": np.arange(20) % 5 == 0, "groups": np.arange(20) // 2},
+            "4 groups are both trained on and tested, such as that of stimulus '0'",
+        ),
         ({"labels": [0, 0, 1, 1] + [2] * 16, "folds": 2}, "Give a single penalty"),
     ],
 )
