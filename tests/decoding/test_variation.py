@@ -1,16 +1,27 @@
 """Generalisation over conditions, learning curves, and tests against chance."""
 
+from math import comb
+
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from cnnperception.decoding import generalization, learning_curve, permutation_test
+from cnnperception.decoding import (
+    decode,
+    generalization,
+    learning_curve,
+    permutation,
+    permutation_test,
+)
+from cnnperception.decoding.folds import assign_folds
 from cnnperception.decoding.inputs import labelled
 from cnnperception.decoding.learning import _order_in_class
-from cnnperception.decoding.permutation import permuted
+from cnnperception.decoding.permutation import exchange_of, log_arrangements, permuted
+from cnnperception.decoding.readouts import ridge, ridge_of_labelings
+from cnnperception.decoding.span import coordinates
 
 FAST = {"readout": "ridge", "penalties": 1.0}
 
@@ -175,10 +186,19 @@ def test_clones_of_few_objects_are_significant_only_without_their_groups():
     assert float(grouped["p_value"]) > 0.05
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=30))
+def exchanged(codes, groups=None, folds=2):
+    stimuli = labelled(np.ones((len(codes), 2)), codes, groups)
+    fold_of = assign_folds(stimuli.codes, stimuli.groups, folds, np.random.default_rng(0))
+    return stimuli, fold_of, exchange_of(stimuli, fold_of)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=3, max_size=30))
 def test_labels_are_permuted_among_groups_or_within_them(pairs):
-    codes, groups = (np.unique(x, return_inverse=True)[1] for x in zip(*pairs, strict=True))
-    found = permuted(codes, groups, np.random.default_rng(0))
+    labels, groups = zip(*pairs, strict=True)
+    assume(len(set(labels)) > 1)
+    stimuli, _, exchange = exchanged(labels, groups)
+    codes, groups = stimuli.codes, stimuli.groups
+    found = permuted(codes, exchange, np.random.default_rng(0))
     constant = all(len(set(codes[groups == g])) == 1 for g in set(groups))
     for group in set(groups):
         of_group = found[groups == group]
@@ -186,3 +206,72 @@ def test_labels_are_permuted_among_groups_or_within_them(pairs):
             assert len(set(of_group)) == 1
         else:
             assert sorted(of_group) == sorted(codes[groups == group])
+
+
+@given(st.integers(2, 4), st.integers(15, 20), st.integers(1, 3), st.integers(2, 5))
+def test_many_groups_of_one_size_keep_the_classes_of_every_fold(classes, members, size, folds):
+    codes = np.repeat(np.arange(classes), members * size)
+    stimuli, fold_of, exchange = exchanged(codes, np.arange(len(codes)) // size, folds)
+    found = permuted(codes, exchange, np.random.default_rng(0))
+    assert (np.unique(np.stack([found, stimuli.groups]), axis=1).shape[1]) == classes * members
+    assert exchange.keeps_folds
+    assert (found != codes).any()
+    for fold in range(folds):
+        mine = fold_of == fold
+        assert (np.bincount(found[mine]) == np.bincount(codes[mine])).all()
+
+
+def test_arrangements_are_counted():
+    two = np.repeat([0, 1], 4)
+    _, _, among = exchanged(two, np.arange(8))
+    assert among.name == "among groups"
+    np.testing.assert_allclose(np.exp(log_arrangements(two, among)), comb(8, 4))
+    mixed, groups = [0, 0, 1, 0, 1, 2], [0, 0, 0, 1, 1, 1]
+    stimuli, _, within = exchanged(mixed, groups)
+    assert within.name == "within groups"
+    np.testing.assert_allclose(np.exp(log_arrangements(stimuli.codes, within)), 3 * 6)
+    many = np.repeat([0, 1], 40)
+    _, _, in_folds = exchanged(many, folds=4)
+    assert in_folds.name == "among the groups of a fold"
+    np.testing.assert_allclose(log_arrangements(many, in_folds), 4 * np.log(comb(20, 10)))
+    uneven = np.repeat(np.arange(60), 40 * [1] + 20 * [2])
+    assert exchanged(np.repeat([0, 1], 40), uneven)[2].name == "among groups"
+
+
+def test_too_few_arrangements_are_an_error():
+    patterns = np.random.default_rng(0).normal(size=(16, 3))
+    with pytest.raises(ValueError, match="in only 6 ways .among groups., .* below 0.17"):
+        permutation_test(patterns, np.repeat([0, 1], 8), groups=np.arange(16) // 4, folds=2, **FAST)
+
+
+@pytest.mark.parametrize("readout", ["ridge", "logistic", "lda"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_accuracy_tested_is_that_of_decode(readout, size):
+    rng = np.random.default_rng(1)
+    labels, groups = np.repeat([0, 1, 2], 12), np.arange(36) // size
+    patterns = rng.normal(size=(36, 50)) + 0.3 * rng.normal(size=(3, 50))[labels]
+    settings = {"readout": readout, "groups": groups, "folds": 3}
+    settings["penalties"] = None if readout == "lda" else [0.1, 1.0]
+    found = permutation_test(patterns, labels, permutations=2, **settings)
+    expected = decode(patterns, labels, **settings)
+    assert float(found["accuracy"]) == float(expected["accuracy"])
+    assert float(found["balanced_accuracy"]) == float(expected["balanced_accuracy"])
+
+
+def test_labels_decoded_together_are_as_decoded_one_by_one():
+    rng = np.random.default_rng(2)
+    points = coordinates(rng.normal(size=(30, 60)), np.arange(20), np.arange(20, 30))
+    labelings = np.stack([rng.permutation(np.arange(20) % 3) for _ in range(7)])
+    found = ridge_of_labelings(points, labelings, 0.2)
+    for codes, decision in zip(labelings, found, strict=True):
+        np.testing.assert_allclose(decision, ridge(points, codes, [0.2])[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("members", [2, 25])
+def test_permuted_labels_in_blocks_or_at_once_are_the_same(members, monkeypatch):
+    labels = np.repeat([0, 1], 2 * members)
+    patterns = np.random.default_rng(0).normal(size=(4 * members, 9))
+    settings = {**FAST, "folds": 4, "permutations": 23}
+    one = permutation_test(patterns, labels, **settings)
+    monkeypatch.setattr(permutation, "BLOCK_VALUES", 5 * 4 * members * 2)
+    xr.testing.assert_identical(one, permutation_test(patterns, labels, **settings))
