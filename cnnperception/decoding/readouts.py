@@ -14,7 +14,7 @@ import numpy as np
 
 from .folds import assign_folds, groups_of_strata, splits
 from .inputs import Labelled, whole_in_a_fold
-from .span import Coordinates, coordinates
+from .span import RANK_TOLERANCE, Coordinates, coordinates
 
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-4, 3))
 
@@ -39,15 +39,48 @@ def ridge(points: Coordinates, codes: np.ndarray, penalties: Sequence[float]) ->
     """Return predictions of ridge regression onto 1 for a class and -1 for the others.
 
     Minimises the sum of squared errors plus penalty times the squared norm of the weights;
-    intercepts are free. One singular value decomposition serves all penalties.
+    intercepts are free. One eigendecomposition serves all penalties.
     """
     targets = 2.0 * (codes[:, None] == np.arange(codes.max() + 1)) - 1
+    return _ridge(points, targets, penalties)
+
+
+def ridge_of_labelings(points: Coordinates, codes: np.ndarray, penalty: float) -> np.ndarray:
+    """Return `ridge` of the same stimuli under many labels, from one eigendecomposition.
+
+    Parameters
+    ----------
+    points : Coordinates
+    codes : int array, shape (labeling, training stimulus)
+    penalty : float
+
+    Returns
+    -------
+    ndarray, shape (labeling, test stimulus, class)
+    """
+    classes = int(codes.max()) + 1
+    targets = 2.0 * (codes.T[:, :, None] == np.arange(classes)) - 1
+    decision = _ridge(points, targets.reshape(codes.shape[1], -1), [penalty])[0]
+    return decision.reshape(len(decision), len(codes), classes).swapaxes(0, 1)
+
+
+def _ridge(points: Coordinates, targets: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Return predictions (penalty, test stimulus, target) of targets (training stimulus, target).
+
+    With X the centred training patterns and Z the test patterns, Z (X^T X + p)^-1 X^T T where
+    there are fewer dimensions than stimuli, and the same as Z X^T (X X^T + p)^-1 T where not.
+    """
     centre, level = points.train.mean(axis=0), targets.mean(axis=0)
-    left, sizes, axes = np.linalg.svd(points.train - centre, full_matrices=False)
-    # penalty, dimension
-    shrunk = sizes / (sizes**2 + np.asarray(penalties)[:, None])
-    projected = (points.test - centre) @ axes.T
-    return level + np.einsum("td,pd,dc->ptc", projected, shrunk, left.T @ (targets - level))
+    train, test, targets = points.train - centre, points.test - centre, targets - level
+    if train.shape[1] < len(train):
+        targets, square = train.T @ targets, train.T @ train
+    else:
+        test, square = test @ train.T, train @ train.T
+    values, axes = np.linalg.eigh(square)
+    known = values > RANK_TOLERANCE * values[-1]
+    values, axes = values[known], axes[:, known]
+    scores, loadings = test @ axes, axes.T @ targets
+    return level + np.stack([(scores / (values + penalty)) @ loadings for penalty in penalties])
 
 
 def lda(points: Coordinates, codes: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
@@ -151,7 +184,13 @@ def read_out(
 
     Standardisation, rotation and the choice of the penalty see the training stimuli alone.
     """
-    points = coordinates(stimuli.patterns, train, test)
+    return read_out_points(coordinates(stimuli.patterns, train, test), stimuli, train, readout)
+
+
+def read_out_points(
+    points: Coordinates, stimuli: Labelled, train: np.ndarray, readout: Readout
+) -> tuple[np.ndarray, float]:
+    """Return what `read_out` does from coordinates of the training and the test stimuli."""
     codes = stimuli.codes[train]
     penalty = readout.penalties[0]
     if len(readout.penalties) > 1:
