@@ -65,8 +65,9 @@ def metamer(
         Of the model, over all levels.
     coarsest : int
         Shorter side, in pixels, from which sizes grow to the image's; that of the image or more
-        stays at full size. Growing helps where there are local minima, as in HMAX, and harms
-        where responses to a reduced image are not a guide, as in the neocognitron.
+        stays at full size. Growing helps where there are many local minima, as in C1 of HMAX, and
+        harms where a reduced image is no guide, as for a digit in UC2 of the neocognitron: where
+        much is left, try both.
     schedule : iterable of Level, optional
         In place of levels from `coarsest` on. Each level matches the features of the image
         reduced to its size, in the layers that respond at that size; those without positions,
