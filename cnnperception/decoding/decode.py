@@ -68,9 +68,11 @@ def decode(
         and its mean, `mean_pairwise_d_prime`, `confusion` (true, predicted), `prediction`,
         `label` and `fold_of` (stimulus), `decision` (stimulus, class), `fold_accuracy` and
         `penalty` (fold), `chance` (of always naming the commonest class) and `balanced_chance`.
-        Intervals are of
-        the trained readouts on other such stimuli: they leave out what training on others would
-        change. The attributes hold the settings.
+        Intervals are of the trained readouts on other such stimuli. They leave out what training
+        on others would change, and are too narrow for the accuracy to expect of another such
+        cross-validation: 86 % of them held it in a simulation of 24 objects, 89 % of 96; with
+        `test_on`, 93 % held that of the one readout on new objects. The attributes hold the
+        settings.
 
     Raises
     ------

@@ -268,10 +268,11 @@ def test_labels_decoded_together_are_as_decoded_one_by_one():
 
 
 @pytest.mark.parametrize("members", [2, 25])
-def test_permuted_labels_in_blocks_or_at_once_are_the_same(members, monkeypatch):
+def test_permuted_labels_in_blocks_at_once_or_one_by_one_are_the_same(members, monkeypatch):
     labels = np.repeat([0, 1], 2 * members)
     patterns = np.random.default_rng(0).normal(size=(4 * members, 9))
     settings = {**FAST, "folds": 4, "permutations": 23}
-    one = permutation_test(patterns, labels, **settings)
-    monkeypatch.setattr(permutation, "BLOCK_VALUES", 5 * 4 * members * 2)
-    xr.testing.assert_identical(one, permutation_test(patterns, labels, **settings))
+    together = permutation_test(patterns, labels, **settings)
+    for at_once in (5, 1):
+        monkeypatch.setattr(permutation, "BLOCK_VALUES", at_once * 4 * members * 2)
+        xr.testing.assert_identical(together, permutation_test(patterns, labels, **settings))
