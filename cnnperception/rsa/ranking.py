@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .kendall import kendall
-from .ranks import midranks
+from .ranks import Ranked, ranked
 
 METHODS = ("spearman", "rho-a", "tau-a", "tau-b", "kendall")
 
@@ -25,7 +25,7 @@ class RankedSample:
     ----------
     values : Tensor, shape (sample, row, pair)
         The dissimilarities of models' RDMs.
-    subjects : Tensor, shape (sample, subject, pair)
+    subjects : Ranked, shape (sample, subject, pair)
         Mean ranks of subjects' RDMs.
     weights : Tensor, shape (sample, pair)
         How often each pair is in the sample; zero where it is not.
@@ -33,7 +33,7 @@ class RankedSample:
     """
 
     values: Tensor
-    subjects: Tensor
+    subjects: Ranked
     weights: Tensor
     method: str
 
@@ -43,7 +43,7 @@ class RankedSample:
         `needed`, bool (sample, subject), spares Kendall's taus the others: they are zero.
         """
         wanted = needed[:, None, :].expand(-1, self.values.shape[1], -1)
-        rows = midranks(self.values, self.weights[:, None].expand_as(self.values))
+        rows = ranked(self.values, self.weights[:, None].expand_as(self.values))
         return rank_similarity(rows, self.subjects, self.weights, self.method, wanted)
 
     def of_pools(self, pool_weights: Tensor, needed: Tensor) -> Tensor:
@@ -60,12 +60,12 @@ class RankedSample:
         """
         if len(self.weights) == 1:
             # All stimuli once: every sample of subjects pools the same ranks.
-            pools = pool_weights @ self.subjects[0]
+            pools = pool_weights @ self.subjects.ranks[0]
         else:
-            pools = pool_weights @ self.subjects
+            pools = pool_weights @ self.subjects.ranks
         weights = self.weights.expand(len(pools), -1)
         subjects = self.subjects.expand(len(pools), -1, -1)
-        ranks = midranks(pools, weights[:, None].expand_as(pools))
+        ranks = ranked(pools, weights[:, None].expand_as(pools))
         return rank_similarity(ranks, subjects, weights, self.method, needed)
 
     def of_weighted(self, first: int, weights: Tensor, needed: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class RankedSample:
         Tensor, shape (sample, subject)
         """
         rows = self.values[:, first : first + weights.shape[1]]
-        ranks = midranks(weights[:, None] @ rows, self.weights[:, None])
+        ranks = ranked(weights[:, None] @ rows, self.weights[:, None])
         similarity = rank_similarity(
             ranks, self.subjects, self.weights, self.method, needed[:, None]
         )
@@ -106,7 +106,7 @@ class RankedSample:
         total = self.weights.sum(dim=1)[:, None, None]
         rows = self.values[:, first:last]
         rows = rows - (rows @ self.weights[:, :, None]) / total
-        target = (subject_weights[:, None] @ self.subjects)[:, 0]
+        target = (subject_weights[:, None] @ self.subjects.ranks)[:, 0]
         weighted = rows * self.weights[:, None]
         return weighted @ rows.mT, (weighted @ target[:, :, None])[:, :, 0]
 
@@ -131,17 +131,16 @@ def ranked_sample(
     kept = (weights == 0).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
     weights = weights.gather(1, kept)
     of_subjects = subjects[:, kept].transpose(0, 1)
-    ranks = midranks(of_subjects, weights[:, None].expand_as(of_subjects))
+    ranks = ranked(of_subjects, weights[:, None].expand_as(of_subjects))
     return RankedSample(rows[:, kept].transpose(0, 1), ranks, weights, method)
 
 
-def rank_similarity(a: Tensor, b: Tensor, weights: Tensor, method: str, needed: Tensor) -> Tensor:
+def rank_similarity(a: Ranked, b: Ranked, weights: Tensor, method: str, needed: Tensor) -> Tensor:
     """Return the similarity of ranked RDMs within each sample.
 
     Parameters
     ----------
-    a, b : Tensors, shape (sample, n_a, pair), (sample, n_b, pair)
-        Mean ranks.
+    a, b : Ranked, shape (sample, n_a, pair), (sample, n_b, pair)
     weights : Tensor, shape (sample, pair)
     method : {"spearman", "rho-a", "tau-a", "tau-b", "kendall"}
     needed : bool Tensor, shape (sample, n_a, n_b)
@@ -154,10 +153,11 @@ def rank_similarity(a: Tensor, b: Tensor, weights: Tensor, method: str, needed: 
     if method not in ("spearman", "rho-a"):
         return kendall(a, b, weights, needed, method)
     total = weights.sum(dim=1)[:, None, None]
-    a, b = (x - (total + 1) / 2 for x in (a, b))
-    weighted = a * weights[:, None]
-    cross = weighted @ b.mT
+    centred_a, centred_b = (x.ranks - (total + 1) / 2 for x in (a, b))
+    weighted = centred_a * weights[:, None]
+    cross = weighted @ centred_b.mT
     if method == "rho-a":
         return 12 * cross / (total**3 - total)
-    length = (weighted * a).sum(-1)[:, :, None] * (b * b * weights[:, None]).sum(-1)[:, None]
+    own_a, own_b = (weighted * centred_a).sum(-1), (centred_b**2 * weights[:, None]).sum(-1)
+    length = own_a[:, :, None] * own_b[:, None]
     return torch.where(length > 0, cross / length.sqrt(), 0.0)

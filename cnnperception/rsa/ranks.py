@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def midranks(values: Tensor, weights: Tensor) -> Tensor:
+class Ranked(NamedTuple):
+    """Mean ranks, and the order they follow from.
+
+    Attributes
+    ----------
+    ranks : Tensor, shape (..., n), float64
+    order : int Tensor, shape (..., n)
+        The places of the values in ascending order.
+    """
+
+    ranks: Tensor
+    order: Tensor
+
+    def expand(self, *size: int) -> Ranked:
+        """Return views of another shape, as torch's."""
+        return Ranked(self.ranks.expand(*size), self.order.expand(*size))
+
+
+def ranked(values: Tensor, weights: Tensor) -> Ranked:
     """Return the mean rank of each value, counted as often as it weighs, ties sharing theirs.
 
     Parameters
@@ -19,7 +39,7 @@ def midranks(values: Tensor, weights: Tensor) -> Tensor:
     order = argsort(values)
     ordered, weight = values.gather(-1, order), weights.gather(-1, order)
     start, end = tie_bounds(ordered[..., 1:] == ordered[..., :-1], weight)
-    return torch.empty_like(values).scatter_(-1, order, (start + end + 1) / 2)
+    return Ranked(torch.empty_like(values).scatter_(-1, order, (start + end + 1) / 2), order)
 
 
 def tie_bounds(same: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

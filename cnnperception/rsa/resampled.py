@@ -23,7 +23,7 @@ METHODS = (*moments.METHODS, *ranking.METHODS)
 
 # Samples at a time: matrix products want many, sorting wants what fits into the cache.
 _LINEAR_VALUES = 2**22
-_RANK_VALUES = {"cpu": 2**17, "cuda": 2**26}
+_RANK_VALUES = {"cpu": 2**18, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,14 @@ def in_turn(
     bar = partial(runtime.progress, description="resamples", show=show, total=len(chunks))
     if problem.linear or problem.models.device.type != "cpu":
         return [work(chunk) for chunk in bar(chunks)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(bar(pool.map(work, chunks)))
+    threads = torch.get_num_threads()
+    try:
+        # Threads of threads would wait for each other.
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(threads) as pool:
+            return list(bar(pool.map(work, chunks)))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def chunk_size(problem: Problem) -> int:
@@ -132,7 +138,10 @@ def chunk_size(problem: Problem) -> int:
     rows = len(problem.models) + len(problem.subjects)
     if problem.linear:
         return max(1, _LINEAR_VALUES // max(pairs, problem.stimuli**2, rows * rows))
-    return max(1, _RANK_VALUES.get(problem.models.device.type, 2**20) // (pairs * rows))
+    values = _RANK_VALUES.get(problem.models.device.type, 2**20)
+    if problem.method not in ("spearman", "rho-a"):
+        values //= 2  # Kendall's comparisons take more room
+    return max(1, values // (pairs * rows))
 
 
 def _chunks(
