@@ -144,7 +144,7 @@ def evaluation_section(
             corrected(result), groups if key == "layers" else None, label=label
         )
         pictures.append(Picture(drawn[f"evaluation_{key}"], CAPTIONS[key]))
-        tables.append(Table(table_of(result).round(4), f"{CAPTIONS[key]} {_settings(result)}"))
+        tables.append(Table(_readable(table_of(result)), f"{CAPTIONS[key]} {_settings(result)}"))
     return Section("Tests against subjects", _text(results["layers"]), pictures, tables), drawn
 
 
@@ -169,6 +169,15 @@ def _text(result: xr.Dataset) -> str:
         f"lines {attrs['confidence']:.0%} confidence intervals; tests are at a false discovery "
         "rate of 5 %."
     )
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return similarities to three decimals and p-values to two digits."""
+    shown = {
+        name: table[name].map("{:.2g}".format if name.startswith("p_") else "{:.3f}".format)
+        for name in table.columns
+    }
+    return pd.DataFrame(shown, index=table.index)
 
 
 def _settings(result: xr.Dataset) -> str:

@@ -80,5 +80,8 @@ def test_the_section_says_what_was_resampled_and_draws_both_figures() -> None:
     assert list(drawn) == ["evaluation_layers", "evaluation_models"]
     assert "7 subjects, 16 stimuli" in section.text
     assert "two-factor" in section.text
+    layers = section.tables[0].frame
+    assert layers.loc["good layer1", "similarity"] == f"{results['layers']['similarity'][1]:.3f}"
+    assert float(layers.loc["good layer1", "p_zero"]) > 0  # however small, never shown as 0
     assert "seed 4" in section.tables[1].caption
     assert "folds of stimuli" in section.tables[1].caption
