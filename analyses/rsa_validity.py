@@ -190,8 +190,8 @@ def draw(table: pd.DataFrame) -> Figure:
         label="95 % of valid tests",
     )
     ax.axhline(LEVEL, color="0.5", linewidth=0.7, zorder=0)
-    ax.set_xticks(range(len(names)), [f"bootstrap: {name}" for name in names])
-    ax.set(ylabel="share of experiments", ylim=(0, None))
+    ax.set_xticks(range(len(names)), names)
+    ax.set(xlabel="bootstrap", ylabel="share of experiments", ylim=(0, None))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside right center")
     return figure
 
