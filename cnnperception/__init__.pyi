@@ -17,6 +17,7 @@ from .statistics import spatial_mean as spatial_mean
 from .stimuli import StimulusSet as StimulusSet
 from .stimuli import exemplar as exemplar
 from .stimuli import list_exemplars as list_exemplars
+from .stimulus_sets import make_stimulus_set as make_stimulus_set
 from .synthesis import SynthesisResult as SynthesisResult
 from .synthesis import metamer as metamer
 from .synthesis import stylize as stylize

@@ -299,6 +299,28 @@ def extract(
     typer.echo(output)
 
 
+@app.command("stimuli")
+@_explained
+def stimulus_set(
+    config: Annotated[Path, typer.Argument(help="TOML file that describes the set.")],
+    output: Output = Path("stimuli"),
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make a whole set of textures and control stimuli, with a table and a contact sheet.
+
+    Interrupt and run again: only what is missing is made.
+
+    Example: cnnperception stimuli experiment.toml -o stimuli/
+    """
+    from .stimulus_sets import SHEET, TABLE, make_stimulus_set
+
+    table = make_stimulus_set(config, output, device=device, progress=not quiet)
+    typer.echo(f"{len(table)} pictures")
+    typer.echo(output / TABLE)
+    typer.echo(output / f"{SHEET}.png")
+
+
 @app.command()
 @_explained
 def rsa(

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"figures", "images"},
     "datasets": {"stimuli", "rsa"},
 }
-TOP = {"cli", "demo", "evaluation", "parallel", "recipes", "studio"}
+TOP = {"cli", "demo", "evaluation", "stimulus_sets", "parallel", "recipes", "studio"}
 
 
 def _room(path: Path) -> str:
