@@ -25,6 +25,7 @@ from .synthesis.baselines import BASELINES, with_luminance
 
 TABLE, SHEET = "stimuli.csv", "contact_sheet"
 ORIGINAL = "exemplar"
+WIDEST = 12  # pictures in a row of the contact sheet
 # key: what it may be
 KEYS: dict[str, type | tuple[type, ...]] = {
     "exemplars": list,
@@ -128,7 +129,10 @@ def make_stimulus_set(
         table.to_csv(temporary, index=False)
     pictures = [images.read(folder / file)[0] for file in table["file"]]
     labels = [Path(file).stem for file in table["file"]]
-    figures.save(figures.contact_sheet(pictures, labels), folder / SHEET)
+    # A row an exemplar, where that is not too wide.
+    each = len(items) // len(sources)
+    columns = each if 3 <= each <= WIDEST else None
+    figures.save(figures.contact_sheet(pictures, labels, columns), folder / SHEET)
     return table
 
 
