@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from .cells import window_sums
 
+# Units that a processor's convolutions handle at a time.
+LANES = 16
+
 
 class Winners(NamedTuple):
     """The window that each unit answers most to: its band and its first C1 cell.
@@ -75,7 +78,8 @@ class TunedUnits(nn.Module):
             With `same`, (batch, unit, height, width).
         """
         norms = self._norms(maps.dtype)[:, None, None]
-        distance = (norms - self._score(self._padded(maps))).clamp_min(0)
+        padded = self._padded(maps)
+        distance = (norms - self._score(padded, self._filters(padded))).clamp_min(0)
         return self._response(distance, norms)
 
     def best(self, bands: Mapping[int, Tensor]) -> Tensor:
@@ -109,23 +113,27 @@ class TunedUnits(nn.Module):
 
     @torch.no_grad()
     def _search(self, bands: Mapping[int, Tensor]) -> Winners:
-        best, places = None, None
-        for band, maps in bands.items():
-            score = self._score(maps)
-            highest, index = score.flatten(2).max(dim=2)
-            width = score.shape[-1]
-            here = torch.stack([torch.full_like(index, band), index // width, index % width])
-            if best is None or places is None:
-                best, places = highest, here
-            else:
-                places = torch.where(highest > best, here, places)
-                best = torch.maximum(highest, best)
-        assert places is not None
-        return Winners(*places)
+        filters = self._filters(next(iter(bands.values())))
+        scores = {band: self._score(maps, filters) for band, maps in bands.items()}
+        # A maximum without its place takes a tenth of the time of one with it: only of the band
+        # that wins is the place looked up.
+        highest = torch.stack([score.flatten(2).amax(dim=2) for score in scores.values()])
+        winner = highest.argmax(dim=0)
+        row, column = torch.empty_like(winner), torch.empty_like(winner)
+        for number, score in enumerate(scores.values()):
+            won = winner == number
+            index = score[won].flatten(1).argmax(dim=1)
+            row[won], column[won] = index // score.shape[-1], index % score.shape[-1]
+        return Winners(torch.tensor(list(bands), device=winner.device)[winner], row, column)
 
-    def _score(self, padded: Tensor) -> Tensor:
+    def _filters(self, like: Tensor) -> Tensor:
+        """Return the patches, filled up with zeros to a number that convolutions are fast for."""
+        patches = self._like("patches", like)
+        return functional.pad(patches, (0, 0, 0, 0, 0, 0, 0, -len(patches) % LANES))
+
+    def _score(self, padded: Tensor, filters: Tensor) -> Tensor:
         """Return 2 <X, P> - ||X||^2 for all windows X: what ||P||^2 - d^2 is."""
-        matched = functional.conv2d(2 * padded, self._like("patches", padded))
+        matched = functional.conv2d(2 * padded, filters)[:, : len(self.get_buffer("patches"))]
         if self.afferents is None:
             energy = window_sums(padded.square().sum(dim=1, keepdim=True), self.size)
         else:
