@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnperception import runtime
-from cnnperception.models import HMAX
+from cnnperception.models import HMAX, Neocognitron
+from cnnperception.models.neocognitron.digits import handwritten_digits
 
 SIDE = 250
 TURNS = 5
@@ -148,18 +149,10 @@ def compare_hmax(device: torch.device) -> None:
 
 def time_neocognitron(device: torch.device) -> None:
     """Print Neocognitron's rows: learning from half of scikit-learn's digits, and answering."""
-    try:
-        from cnnperception.models import Neocognitron
-    except ImportError:
-        print("Neocognitron is not part of this installation")
-        return
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    grey = torch.from_numpy(digits.images / 16).float()[:, None]
-    images = functional.interpolate(grey, 64, mode="bicubic").clamp(0, 1).expand(-1, 3, -1, -1)
-    labels = torch.from_numpy(digits.target)
-    model = Neocognitron().to(device)
+    images, labels = handwritten_digits()
+    order = torch.randperm(len(images), generator=runtime.generator(0))
+    images, labels = images[order], labels[order]
+    model = Neocognitron(weights=None).to(device)
     half = len(images) // 2
     start = time.perf_counter()
     model.fit(images[:half].to(device), labels[:half])
