@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..models.interface import VisionModel, resolve_layers
 from . import setup
 from .objective import Objective, PixelTerm, centred, in_colours_of, match, out_of_range
 from .pyramid import Level, coarse_to_fine
-from .run import FAILED, SynthesisResult, synthesize
+from .run import FAILED, Running, SynthesisResult, synthesize
 from .texture import noise_like
 
 # Maxima and rectification have many local minima: features that jump into the wrong place or
@@ -35,8 +35,7 @@ def metamer(
     evaluations: int = 800,
     coarsest: int = COARSEST,
     schedule: Iterable[Level] | None = None,
-    progress: bool = False,
-    checkpoint: str | os.PathLike[str] | None = None,
+    **running: Unpack[Running],
 ) -> SynthesisResult:
     """Make an image to which layers of a model respond as they do to another one.
 
@@ -72,7 +71,7 @@ def metamer(
         In place of levels from `coarsest` on. Each level matches the features of the image
         reduced to its size, in the layers that respond at that size; those without positions,
         such as C2 of HMAX, at full size alone.
-    progress, checkpoint
+    **running
         As for `texture`.
 
     Returns
@@ -145,8 +144,7 @@ def metamer(
         levels,
         begin(levels[0].size),
         provenance,
-        progress=progress,
-        checkpoint=checkpoint,
+        **running,
     )
     first = begin((height, width)).clamp(0, 1)
     distances = _distances(model, chosen, source, first, result.images)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 from torch import Tensor
@@ -21,6 +23,47 @@ from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
 FAILED = 0.5  # relative loss at which a statistic counts as not matched at all
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A synthesis in its course, as whoever watches sees it.
+
+    Attributes
+    ----------
+    level, levels : int
+        Index of the level of the schedule, and how many there are.
+    evaluation, evaluations : int
+        Of the model, done and planned, over all levels.
+    names : tuple of str
+        The terms.
+    images : Tensor, shape (batch, 3, height, width)
+        The best so far; a little out of [0, 1] it may be.
+    terms : Tensor, shape (batch, term)
+        Their losses.
+    """
+
+    level: int
+    levels: int
+    evaluation: int
+    evaluations: int
+    names: tuple[str, ...]
+    images: Tensor
+    terms: Tensor
+
+
+class Running(TypedDict, total=False):
+    """How a synthesis is run, whatever it makes: keywords that every task hands to `synthesize`.
+
+    They change how long it takes and what is seen of it; `synthesize` explains each.
+    """
+
+    progress: bool
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_every: int
+    target_loss: float | None
+    seconds: float | None
+    watch: Callable[[Moment], None] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +108,9 @@ def synthesize(
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 25,
+    target_loss: float | None = None,
+    seconds: float | None = None,
+    watch: Callable[[Moment], None] | None = None,
 ) -> SynthesisResult:
     """Optimise images through the levels of a schedule.
 
@@ -85,6 +131,12 @@ def synthesize(
         synthesis goes on from it, to the same result as if it had never stopped. Removed at the
         end.
     checkpoint_every : int
+    target_loss : float, optional
+        Leave a level when the weighted loss of every image is at most this.
+    seconds : float, optional
+        Stop after this time, each level having its share of what is left; not reproducible.
+    watch : callable, optional
+        Called after every evaluation, with a `Moment`.
 
     Returns
     -------
@@ -105,6 +157,7 @@ def synthesize(
     total = sum(level.evaluations for level in schedule)
     done = len(at.losses)
     bar = _Bar(total, done, progress)
+    ends = _ends(schedule[at.level :], seconds)
     finished = False
     try:
         for index in range(at.level, len(schedule)):
@@ -112,10 +165,14 @@ def synthesize(
             if at.images.shape[-2:] != level.size:
                 at.images = _enlarged(at.images, level.size)
             objective = objective_at(index)
-            for state in _level(objective, level, at):
+            for state in _level(objective, level, at, target_loss, next(ends)):
                 at.state, at.level = state, index
                 at.losses.append((index, level.size, objective.names, state.terms.cpu()))
                 bar.advance(objective, state)
+                if watch is not None:
+                    names = objective.names
+                    seen = (state.images.detach(), state.terms)
+                    watch(Moment(index, len(schedule), len(at.losses), total, names, *seen))
                 if path is not None and len(at.losses) % checkpoint_every == 0:
                     save_checkpoint(path, at, provenance)
             assert at.state is not None
@@ -153,14 +210,28 @@ def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
     )
 
 
-def _level(objective: Objective, level: Level, at: Checkpoint) -> Iterator[State]:
+def _level(
+    objective: Objective, level: Level, at: Checkpoint, target_loss: float | None, end: float
+) -> Iterator[State]:
     search = minimise(objective, at.images, state=at.state, precondition=objective.precondition)
     spent = 0 if at.state is None else at.state.evaluations
     for state in search:
         yield state
         spent = state.evaluations
-        if spent >= level.evaluations or (spent % 10 == 0 and bool(state.stalled().all())):
+        reached = target_loss is not None and bool((state.loss <= target_loss).all())
+        if spent >= level.evaluations or reached or time.monotonic() > end:
             return
+        if spent % 10 == 0 and bool(state.stalled().all()):
+            return
+
+
+def _ends(levels: Sequence[Level], seconds: float | None) -> Iterator[float]:
+    """Yield the time at which each level has to end, their shares being as their pixels."""
+    costs = [level.evaluations * math.prod(level.size) for level in levels]
+    stop = math.inf if seconds is None else time.monotonic() + seconds
+    for index, cost in enumerate(costs):
+        now = time.monotonic()
+        yield now + (stop - now) * cost / sum(costs[index:])
 
 
 def _warn_of_failure(result: SynthesisResult) -> None:

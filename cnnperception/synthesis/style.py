@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
+from typing import Unpack
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from ..models.interface import VisionModel, resolve_layers
 from . import setup
 from .objective import Objective, PixelTerm, match, out_of_range, unchanged
 from .pyramid import Level, coarse_to_fine
-from .run import SynthesisResult, synthesize
+from .run import Running, SynthesisResult, synthesize
 from .texture import noise_like
 
 
@@ -31,8 +31,7 @@ def stylize(
     seed: int = 0,
     evaluations: int = 300,
     schedule: Iterable[Level] | None = None,
-    progress: bool = False,
-    checkpoint: str | os.PathLike[str] | None = None,
+    **running: Unpack[Running],
 ) -> SynthesisResult:
     """Redraw a photograph in the style of a painting.
 
@@ -59,7 +58,7 @@ def stylize(
         The image to begin with.
     seed : int
         Of the noise.
-    evaluations, schedule, progress, checkpoint
+    evaluations, schedule, **running
         As for `texture`.
 
     Returns
@@ -124,6 +123,4 @@ def stylize(
     begin = (
         noise_like(painting, first, seed) if start == "noise" else image_files.resize(scene, first)
     )
-    return synthesize(
-        objective_at, levels, begin, provenance, progress=progress, checkpoint=checkpoint
-    )
+    return synthesize(objective_at, levels, begin, provenance, **running)

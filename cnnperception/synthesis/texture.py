@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..statistics import channel_covariance, channel_mean
 from . import setup
 from .objective import Objective, PixelTerm, match, out_of_range, plain_gram
 from .pyramid import Level, coarse_to_fine, with_approach
-from .run import SynthesisResult, synthesize
+from .run import Running, SynthesisResult, synthesize
 
 
 def texture(
@@ -29,8 +29,7 @@ def texture(
     evaluations: int = 400,
     schedule: Iterable[Level] | None = None,
     tileable: bool = False,
-    progress: bool = False,
-    checkpoint: str | os.PathLike[str] | None = None,
+    **running: Unpack[Running],
 ) -> SynthesisResult:
     """Synthesise a new image with the texture of an exemplar.
 
@@ -60,10 +59,9 @@ def texture(
         several levels matches plain Gram matrices, which lead there from far away.
     tileable : bool
         Make an image whose opposite borders join without a seam.
-    progress : bool
-        Show a bar with the time left.
-    checkpoint : path-like, optional
-        File to resume from when it exists; see `synthesize`.
+    **running
+        `progress`, `checkpoint`, `target_loss`, `seconds`, `watch` and more: how `synthesize` runs,
+        which explains them.
 
     Returns
     -------
@@ -119,8 +117,7 @@ def texture(
         levels,
         noise_like(source, levels[0].size, seed),
         provenance,
-        progress=progress,
-        checkpoint=checkpoint,
+        **running,
     )
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 import cnnperception as cp
 from cnnperception.models import RandomFilters
 from cnnperception.synthesis import Level, Objective, noise_like, run
+from cnnperception.synthesis.run import Moment
 
 
 def _stripes(side: int = 96, period: int = 12) -> Tensor:
@@ -216,3 +217,29 @@ def test_a_schedule_can_be_given() -> None:
     heights = result.losses.drop_duplicates("evaluation")["height"]
     assert heights.tolist() == [48, 48, 48, 96, 96]
     assert tuple(result.losses.columns) == run.LOSS_COLUMNS
+
+
+def test_a_level_ends_when_the_target_loss_is_reached() -> None:
+    exemplar, levels = _stripes(), (Level((96, 96), 60),)
+    whole = cp.texture(exemplar, model=MODEL, schedule=levels)
+    weighed = whole.losses.groupby("evaluation")["loss"].sum()
+    target = float(weighed.iloc[20]) / 3
+    reached = cp.texture(exemplar, model=MODEL, schedule=levels, target_loss=target)
+    assert 1 < reached.provenance["evaluations"] < 60
+
+
+def test_a_synthesis_ends_in_time_and_at_full_size() -> None:
+    result = cp.texture(_stripes(128), model=MODEL, seconds=0.5, evaluations=10_000)
+    assert result.provenance["evaluations"] < 10_000
+    assert result.image.shape == (3, 128, 128)
+    assert result.losses["level"].nunique() == 3
+
+
+def test_whoever_watches_sees_every_evaluation() -> None:
+    seen: list[Moment] = []
+    cp.texture(_stripes(128), model=MODEL, evaluations=20, watch=seen.append)
+    assert [moment.evaluation for moment in seen] == list(range(1, 21))
+    assert {moment.evaluations for moment in seen} == {20}
+    assert seen[0].images.shape[-2:] == (64, 64)
+    assert seen[-1].images.shape[-2:] == (128, 128)
+    assert seen[-1].terms.shape == (1, len(seen[-1].names))

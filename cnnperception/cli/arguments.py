@@ -1,0 +1,116 @@
+"""What the commands share: the types of their options, and from these to our objects."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models import VisionModel
+    from ..synthesis import SynthesisResult
+
+Parameters = ParamSpec("Parameters")
+INTERRUPTED = 130
+
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="File or folder to write.")]
+ModelName = Annotated[str, typer.Option("--model", help="As `cnnperception models` lists them.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="torchvision networks: DEFAULT, none (random), or the path of a file."),
+]
+Pooling = Annotated[str | None, typer.Option(help="torchvision networks: max or avg.")]
+ModelSeed = Annotated[int | None, typer.Option(help="Seed of random weights.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Layers = Annotated[str | None, typer.Option(help="Names, groups or patterns, separated by commas.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+Statistic = Annotated[str, typer.Option(help="whitened-gram or gram (Gatys et al.).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Skip = Annotated[bool, typer.Option(help="Leave out stimuli that cannot be read.")]
+
+
+def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Turn the errors a user can do something about into one line and exit status 1."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError, FloatingPointError, ImportError) as error:
+            typer.secho(f"error: {error}", err=True, fg="red")
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.secho("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapper
+
+
+def load(
+    name: str, weights: str | None, pooling: str | None, seed: int | None, device: str
+) -> VisionModel:
+    from ..models import load_model
+    from ..models.registry import EMBEDDED
+
+    options: dict[str, Any] = {"seed": seed}
+    if name not in EMBEDDED:  # weights and pooling are a matter of networks alone
+        options |= {"weights": weights, "pooling": pooling}
+    given = {key: value for key, value in options.items() if value is not None}
+    if given.get("weights", "").lower() == "none":
+        given["weights"] = None
+    return load_model(name, device=device, **given)
+
+
+def picture(source: str, size: int | None, at_most: int | None = None) -> Tensor:
+    from .. import images, stimuli
+
+    if not Path(source).exists() and source in stimuli.list_exemplars():
+        picture = stimuli.exemplar(source)
+    else:
+        picture = images.read(source)
+    longest = max(picture.shape[-2:])
+    if size is None and at_most is not None and longest > at_most:
+        size = at_most
+    return picture if size is None else images.resize(picture, size)
+
+
+def split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def size(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if not match:
+        raise ValueError(
+            f"size must be a side or HEIGHTxWIDTH in pixels, like 256x384; got {text!r}"
+        )
+    height = int(match[1])
+    return height if match[2] is None else (height, int(match[2]))
+
+
+def checkpoint(output: Path) -> Path:
+    return output.with_name(f"{output.name}.checkpoint")
+
+
+def write(result: SynthesisResult, output: Path) -> None:
+    from ..images import write
+
+    write(output, result.image, result.provenance)
+    losses = result.final_losses()
+    typer.echo(", ".join(f"{term} {loss:.2g}" for term, loss in losses.items()), err=True)
+    typer.echo(output)
+    if not result.finished:
+        typer.secho(
+            "interrupted: this is the best image so far; the same command goes on from here",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED)
