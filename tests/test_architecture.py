@@ -17,6 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "rsa": set(),
     "figures": set(),
     "stimuli": {"images"},
+    "objects": {"images", "stimuli"},
+    "training": {"models", "objects"},
     "models": {"images"},
     "synthesis": {"models", "statistics", "images"},
     "readouts": {"statistics"},

@@ -63,6 +63,12 @@ def _portilla_simoncelli(**options: Any) -> nn.Module:
     return PortillaSimoncelli(**options)
 
 
+def _objects_vgg(**options: Any) -> nn.Module:
+    from .objects_vgg import ObjectsVGG
+
+    return ObjectsVGG(**options)
+
+
 # name: (what it is, how it is built from keyword options)
 EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "random-filters": (
@@ -71,6 +77,7 @@ EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     ),
     "hmax": ("S1, C1, S2, C2 of HMAX (Serre et al. 2007)", _hmax),
     "neocognitron": ("S- and C-cells that grew on digits (Fukushima 2003)", _neocognitron),
+    "objects-vgg": ("a small VGG trained on rendered objects", _objects_vgg),
     "v1": ("Gabor energy with divisive normalisation (Heeger 1992)", _v1),
     "gist": ("oriented energy on a coarse grid (Oliva & Torralba 2001)", _gist),
     "silhouette": ("figure and ground of an object on a uniform background", _silhouette),

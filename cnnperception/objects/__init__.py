@@ -1,0 +1,16 @@
+"""Rendered objects of sixteen categories under controlled variation: made, never downloaded."""
+
+from .backgrounds import BACKGROUNDS
+from .parts import Part
+from .scenes import VARIATIONS, ObjectScenes, Variation
+from .shapes import CATEGORIES, exemplar_parts
+
+__all__ = [
+    "BACKGROUNDS",
+    "CATEGORIES",
+    "VARIATIONS",
+    "ObjectScenes",
+    "Part",
+    "Variation",
+    "exemplar_parts",
+]
