@@ -103,6 +103,8 @@ class ObjectScenes:
     def __post_init__(self) -> None:
         if isinstance(self.variation, str) and self.variation not in VARIATIONS:
             raise ValueError(f"variation must be one of {list(VARIATIONS)}; got {self.variation!r}")
+        if not self._backgrounds:
+            raise ValueError("there must be at least one background")
         for kind in self._backgrounds:
             if kind not in BACKGROUNDS:
                 raise ValueError(f"no background is called {kind!r}: {list(BACKGROUNDS)}")
