@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"figures", "images"},
     "datasets": {"stimuli", "rsa"},
 }
-TOP = {"cli", "demo", "evaluation", "stimulus_sets", "parallel", "recipes", "studio"}
+TOP = {"cli", "demo", "evaluation", "stimulus_sets", "parallel", "recipes", "studio", "studies"}
 
 
 def _room(path: Path) -> str:
