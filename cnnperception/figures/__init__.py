@@ -6,6 +6,7 @@ No function touches pyplot's state, so figures can be drawn in scripts, servers 
 
 from .canvas import save
 from .curves import layer_profile, loss_curves
+from .intervals import interval_curves
 from .maps import mds_map, shepard_plot, tsne_map
 from .matrices import similarity_matrix
 from .pictures import contact_sheet, panel, to_pixels
@@ -15,6 +16,7 @@ from .tolerance import tolerance_curves
 
 __all__ = [
     "contact_sheet",
+    "interval_curves",
     "layer_profile",
     "loss_curves",
     "mds_map",
