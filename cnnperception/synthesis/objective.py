@@ -252,9 +252,6 @@ def whitened_gram(source: Tensor) -> Statistic:
     return statistic
 
 
-MEASURES: dict[str, Measure] = {"whitened-gram": whitened_gram, "gram": plain_gram}
-
-
 def _ridge(values: Tensor, directions: float) -> float:
     """Return the ridge at which sum v / (v + ridge) is the number of directions."""
     low, high = 1e-9 * float(values.max()), 1e9 * float(values.max())

@@ -12,7 +12,8 @@ from torch import Tensor
 from .. import runtime
 from ..models.interface import VisionModel, fingerprint, receptive_field, wrap_around
 from ..models.registry import load_model
-from .objective import MEASURES, Measure
+from .measures import MEASURES
+from .objective import Measure
 from .pyramid import Level
 
 

@@ -5,8 +5,8 @@ from torch import Tensor
 import cnnperception as cp
 from cnnperception.models import RandomFilters
 from cnnperception.synthesis import Objective, PixelTerm
+from cnnperception.synthesis.measures import MEASURES
 from cnnperception.synthesis.objective import (
-    MEASURES,
     _ridge,
     match,
     out_of_range,
