@@ -31,6 +31,21 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
+def product_sums(features: Tensor) -> Tensor:
+    """Return F F^T, the sums over positions of products of channels: `gram` times positions.
+
+    Parameters
+    ----------
+    features : Tensor, shape (batch, channel, height, width)
+
+    Returns
+    -------
+    Tensor, shape (batch, channel, channel)
+    """
+    flat = _positions(features)
+    return flat @ flat.transpose(1, 2)
+
+
 def channel_mean(features: Tensor) -> Tensor:
     """Return each channel's mean over positions.
 

@@ -7,15 +7,16 @@ an average over positions, or values at fixed quantiles, so that images of any s
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .. import runtime
-from ..statistics import channel_covariance, channel_mean, flatten
-from .objective import Measure, Statistic, plain_gram, unchanged, whitened_gram
+from ..statistics import flatten, product_sums
+from .objective import Measure, plain_gram, unchanged, whitened_gram
+from .tiling import PositionMeasure, Statistic
 
 QUANTILES = 256  # at which distributions are compared
 SHIFTS = (0, 1, 2, 4, 8, 16)  # positions, of the shifted Gram matrices
@@ -24,26 +25,39 @@ DIRECTIONS_SEED = 0
 LEAST_VARIANCE = 1e-4  # of the mean variance of the channels: added to every channel's
 
 
-def mean_covariance(source: Tensor) -> Statistic:
-    """Match the mean and covariance of the channels, as far as a Gaussian optimal transport does.
+def _moments(features: Tensor) -> Tensor:
+    """Return the sums over positions of the features and of their products, side by side."""
+    sums = features.flatten(2).sum(dim=2)
+    return torch.cat([sums[:, :, None], product_sums(features)], dim=2)
 
-    The statistic is (m, C^(1/2)) with C the covariance. The squared 2-Wasserstein distance of
-    Gaussians, W = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2)) (Olkin & Pukelsheim
-    1982), is the squared difference of two such statistics where the covariances commute;
-    otherwise that lies between W and 2 W (Bhatia, Jain & Lim 2019, the Hellinger and the Bures
-    distance). Roots of singular matrices have no derivative: a ridge of 1e-4 of the source's mean
-    variance is added to both.
-    """
-    variance = channel_covariance(source).diagonal(dim1=1, dim2=2).mean()
+
+def _transport(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
+    covariance = _covariance(means.double())
+    variance = covariance.diagonal(dim1=1, dim2=2).mean()
     ridge = LEAST_VARIANCE * variance.clamp(min=torch.finfo(variance.dtype).tiny)
+    identity = torch.eye(covariance.shape[-1]).to(covariance)
 
-    def statistic(features: Tensor) -> Tensor:
-        covariance = channel_covariance(features)
-        identity = torch.eye(covariance.shape[-1]).to(covariance)
-        root = square_root(covariance + ridge * identity)
-        return torch.cat([channel_mean(features)[:, :, None], root], dim=2)
+    def finish(means: Tensor) -> Tensor:
+        # The root of a nearly singular matrix makes much of its rounding.
+        root = square_root(_covariance(means.double()) + ridge * identity).to(means)
+        return torch.cat([means[:, :, :1], root], dim=2)
 
-    return statistic
+    return finish
+
+
+def _covariance(means: Tensor) -> Tensor:
+    return means[:, :, 1:] - means[:, :, :1] @ means[:, :, :1].mT
+
+
+# The mean and covariance of the channels, as far as a Gaussian optimal transport goes.
+#
+# The statistic is (m, C^(1/2)) with C the covariance. The squared 2-Wasserstein distance of
+# Gaussians, W = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2)) (Olkin & Pukelsheim
+# 1982), is the squared difference of two such statistics where the covariances commute; otherwise
+# that lies between W and 2 W (Bhatia, Jain & Lim 2019, the Hellinger and the Bures distance).
+# Roots of singular matrices have no derivative: a ridge of 1e-4 of the source's mean variance is
+# added to both.
+mean_covariance = PositionMeasure(_moments, _transport)
 
 
 def square_root(matrices: Tensor) -> Tensor:

@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 
 from ..models.interface import VisionModel, wrap_around
-from ..statistics import channel_covariance, gram
+from ..statistics import channel_covariance, product_sums
 from .solver import Precondition, unpreconditioned
+from .tiling import (
+    EachPosition,
+    PositionMeasure,
+    Statistic,
+    Tiles,
+    evaluate_in_tiles,
+    measure_in_tiles,
+)
 
-Statistic = Callable[[Tensor], Tensor]
 # The source's features -> the statistic that a synthesis should share with it.
 Measure = Callable[[Tensor], Statistic]
 
@@ -51,10 +58,16 @@ class Term:
         Relative to the target, so that a weight means the same at every image size and layer
         width: 0 is a perfect match and 1 what a statistic of all zeros would have.
         """
-        difference = self.statistic(features) - self.target
+        return self.distance_to_target(self.statistic(features))
+
+    def distance_to_target(self, statistic: Tensor) -> Tensor:
+        """Return the loss of a statistic that is known."""
+        return (statistic - self.target).square().flatten(1).sum(dim=1) / self.size()
+
+    def size(self) -> Tensor:
+        """Return ||T||^2, shape (1 or batch,)."""
         size = self.target.square().flatten(1).sum(dim=1)
-        tiny = torch.finfo(size.dtype).tiny
-        return difference.square().flatten(1).sum(dim=1) / size.clamp(min=tiny)
+        return size.clamp(min=torch.finfo(size.dtype).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +104,8 @@ class Objective:
         Look at the images as if their opposite borders were joined.
     precondition : callable
         Which changes of the pixels the solver prefers; see `minimise`.
+    tiles : Tiles, optional
+        Work tile by tile, to the same numbers in less memory.
     """
 
     model: VisionModel
@@ -98,11 +113,17 @@ class Objective:
     pixel_terms: Sequence[PixelTerm] = ()
     tileable: bool = False
     precondition: Precondition = unpreconditioned
+    tiles: Tiles | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The name of each term, in the order of the losses."""
         return tuple(term.name for term in self.terms) + tuple(t.name for t in self.pixel_terms)
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each term, in the order of the losses."""
+        return [t.weight for t in self.terms] + [t.weight for t in self.pixel_terms]
 
     def losses(self, images: Tensor) -> Tensor:
         """Return the unweighted loss of each term, shape (batch, term)."""
@@ -115,12 +136,12 @@ class Objective:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""
+        if self.tiles is not None:
+            return evaluate_in_tiles(self, self.tiles, images.detach())
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             losses = self.losses(images)
-            weights = [term.weight for term in self.terms]
-            weights += [term.weight for term in self.pixel_terms]
-            total = losses @ losses.new_tensor(weights)
+            total = losses @ losses.new_tensor(self.weights)
             # The images do not influence each other, so one sum gives every image its gradient.
             (gradient,) = torch.autograd.grad(total.sum(), images)
         return total.detach(), gradient, losses.detach()
@@ -152,6 +173,7 @@ def match(
     source: Tensor,
     *,
     weight: float = 1.0,
+    tiles: Tiles | None = None,
 ) -> list[Term]:
     """Return a term for each layer whose target is a statistic of a source image.
 
@@ -167,6 +189,8 @@ def match(
         RGB in [0, 1].
     weight : float
         Shared among the layers: each gets `weight / len(layers)`.
+    tiles : Tiles, optional
+        See the source tile by tile, in less memory.
 
     Raises
     ------
@@ -176,10 +200,14 @@ def match(
         When a layer answers nothing to the source, so that there is nothing to match.
     """
     with torch.no_grad():
-        features = model.features(source, layers)
-        _check_responses(kind, model, features)
-        statistics = {layer: measure(features[layer]) for layer in layers}
-        targets = {layer: statistics[layer](features[layer]) for layer in layers}
+        if tiles is not None:
+            statistics, targets = measure_in_tiles(model, layers, measure, source, tiles)
+            _check_responses(kind, model, targets)
+        else:
+            features = model.features(source, layers)
+            _check_responses(kind, model, features)
+            statistics = {layer: measure(features[layer]) for layer in layers}
+            targets = {layer: statistics[layer](features[layer]) for layer in layers}
     share = weight / len(layers)
     return [
         Term(f"{kind}/{layer}", layer, statistics[layer], targets[layer], share) for layer in layers
@@ -200,12 +228,12 @@ def _check_responses(kind: str, model: VisionModel, features: dict[str, Tensor])
             )
 
 
-def unchanged(source: Tensor) -> Statistic:
+def unchanged(source: Tensor) -> EachPosition:
     """Match the features themselves, position by position."""
-    return lambda features: features
+    return EachPosition()
 
 
-def centred(source: Tensor) -> Statistic:
+def centred(source: Tensor) -> EachPosition:
     """Match the features themselves, about the mean of the source's over all units.
 
     The relative loss is then the share of the variance over units that is not met: 1 is as good
@@ -214,28 +242,20 @@ def centred(source: Tensor) -> Statistic:
     mean = source.mean()
     # Uniform responses have no variance to relate to.
     level = mean if source.std() > UNIFORM * mean.abs() else torch.zeros_like(mean)
-    return lambda features: features - level
+    return EachPosition(level)
 
 
-def plain_gram(source: Tensor) -> Statistic:
-    """Match the Gram matrix, as Gatys, Ecker & Bethge (2015)."""
-    return gram
+def _as_it_is(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
+    return lambda means: means
 
 
-def whitened_gram(source: Tensor) -> Statistic:
-    """Match the Gram matrix G, and G in the units in which the source's is near the identity.
+# The Gram matrix, as Gatys, Ecker & Bethge (2015).
+plain_gram = PositionMeasure(product_sums, _as_it_is)
 
-    A few directions of a layer hold almost all of its energy, and a plain Gram loss is as good
-    as zero when they alone are right; fine detail then stays noise. So half of the loss is that
-    of W G W, with W = (T + l I)^(-1/2) and T the source's Gram matrix. The other half is G
-    itself, which steers while the image is still far away: W G W alone can collapse to black.
 
-    The ridge l is chosen so that the statistics that count, about k^2 / 2 for k effective
-    directions (the trace of T (T + l I)^-1), stay well below the number of positions: more
-    would dictate the arrangement of the source and give a copy of it.
-    """
-    target = gram(source).mean(dim=0)
-    positions = source.shape[-2] * source.shape[-1]
+def _whiten(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
+    """Return G and W G W side by side, for the Gram matrix T of a source; see `whitened_gram`."""
+    target = means.mean(dim=0)
     values, vectors = torch.linalg.eigh(target.cpu().double())
     values = values.clamp(min=0)
     directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
@@ -244,12 +264,24 @@ def whitened_gram(source: Tensor) -> Statistic:
     whiten = root.to(target)
     plain_size, white_size = target.norm(), (whiten @ target @ whiten).norm()
 
-    def statistic(features: Tensor) -> Tensor:
-        matrix = gram(features)
+    def finish(matrix: Tensor) -> Tensor:
         whitened = whiten @ matrix @ whiten
         return torch.stack([matrix / plain_size, whitened / white_size], dim=1)
 
-    return statistic
+    return finish
+
+
+# The Gram matrix G, and G in the units in which the source's is near the identity.
+#
+# A few directions of a layer hold almost all of its energy, and a plain Gram loss is as good as
+# zero when they alone are right; fine detail then stays noise. So half of the loss is that of
+# W G W, with W = (T + l I)^(-1/2) and T the source's Gram matrix. The other half is G itself,
+# which steers while the image is still far away: W G W alone can collapse to black.
+#
+# The ridge l is chosen so that the statistics that count, about k^2 / 2 for k effective
+# directions (the trace of T (T + l I)^-1), stay well below the number of positions: more would
+# dictate the arrangement of the source and give a copy of it.
+whitened_gram = PositionMeasure(product_sums, _whiten)
 
 
 def _ridge(values: Tensor, directions: float) -> float:
