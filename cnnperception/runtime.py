@@ -99,3 +99,13 @@ def progress(
 
     bar: Any = tqdm(items, desc=description, total=total, dynamic_ncols=True)
     yield from bar
+
+
+def fast_bfloat16(device: str | torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 numbers faster than float32 ones."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Processors without such instructions are slower with bfloat16.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return kind == "cpu" and bool(supported())

@@ -199,7 +199,9 @@ def train(
     for step, batch in zip(steps, _ahead(make_batch, course, first), strict=True):
         network.train()
         placed = tuple(part.to(device) for part in batch)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=_fast_bf16(device)):
+        with torch.autocast(
+            torch.device(device).type, torch.bfloat16, enabled=runtime.fast_bfloat16(device)
+        ):
             loss, right = lesson(network, placed)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -278,15 +280,6 @@ def _ahead(make_batch: MakeBatch, course: Course, first: int) -> Iterator[Batch]
                 yield waiting.pop(0).result()
         for batch in waiting:
             yield batch.result()
-
-
-def _fast_bf16(device: str | torch.device) -> bool:
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Where the processor has no such instructions bfloat16 is slower than float32.
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return kind == "cpu" and bool(supported())
 
 
 def _resume(

@@ -43,7 +43,7 @@ def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             typer.secho(f"error: {error}", err=True, fg="red")
             raise typer.Exit(1) from error
         except KeyboardInterrupt:

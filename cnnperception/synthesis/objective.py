@@ -19,6 +19,7 @@ from .tiling import (
     Tiles,
     evaluate_in_tiles,
     measure_in_tiles,
+    responses,
 )
 
 # The source's features -> the statistic that a synthesis should share with it.
@@ -106,6 +107,8 @@ class Objective:
         Which changes of the pixels the solver prefers; see `minimise`.
     tiles : Tiles, optional
         Work tile by tile, to the same numbers in less memory.
+    precision : torch.dtype
+        In which the model computes, where torch deems that safe: bfloat16 is a rougher guide.
     """
 
     model: VisionModel
@@ -114,6 +117,7 @@ class Objective:
     tileable: bool = False
     precondition: Precondition = unpreconditioned
     tiles: Tiles | None = None
+    precision: torch.dtype = torch.float32
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ class Objective:
         """Return the unweighted loss of each term, shape (batch, term)."""
         layers = list(dict.fromkeys(term.layer for term in self.terms))
         with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
-            features = self.model.features(images, layers) if layers else {}
+            features = responses(self.model, images, layers, self.precision) if layers else {}
         losses = [term.loss(features[term.layer]) for term in self.terms]
         losses += [term.penalty(images) for term in self.pixel_terms]
         return torch.stack(losses, dim=1)

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .. import images as image_files
+from .. import runtime
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .memory import history_for, is_out_of_memory
 from .objective import Objective
 from .pyramid import Level
 from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
+PRECISIONS = ("auto", "float32", "mixed")
 FAILED = 0.5  # relative loss at which a statistic counts as not matched at all
 
 
@@ -64,6 +68,8 @@ class Running(TypedDict, total=False):
     target_loss: float | None
     seconds: float | None
     watch: Callable[[Moment], None] | None
+    precision: str
+    memory: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +117,8 @@ def synthesize(
     target_loss: float | None = None,
     seconds: float | None = None,
     watch: Callable[[Moment], None] | None = None,
+    precision: str = "auto",
+    memory: int | None = None,
 ) -> SynthesisResult:
     """Optimise images through the levels of a schedule.
 
@@ -137,6 +145,13 @@ def synthesize(
         Stop after this time, each level having its share of what is left; not reproducible.
     watch : callable, optional
         Called after every evaluation, with a `Moment`.
+    precision : {"auto", "float32", "mixed"}
+        "mixed" lets the model compute in bfloat16 until the last third of the last level, which
+        finishes in float32; "auto" does where the device is faster with it. The provenance says
+        which it was.
+    memory : int, optional
+        Bytes that may be used; most of what is free when left out. Where an image does not fit
+        it is seen in tiles, to the same numbers, and L-BFGS keeps fewer pairs.
 
     Returns
     -------
@@ -149,38 +164,52 @@ def synthesize(
         When the checkpoint belongs to other settings.
     FloatingPointError
         When the loss of the starting images is not finite.
+    MemoryError
+        When memory is not enough: what to lower. The checkpoint is written first.
     """
+    mixed = is_mixed(precision, start.device)
+    provenance = {**provenance, "precision": "mixed" if mixed else "float32"}
+    stages = _stages(schedule, mixed)
     path = None if checkpoint is None else Path(checkpoint)
     at = Checkpoint(level=0, state=None, images=start, losses=[])
     if path is not None and path.exists():
         at = load_checkpoint(path, provenance, start.device)
-    total = sum(level.evaluations for level in schedule)
-    done = len(at.losses)
-    bar = _Bar(total, done, progress)
-    ends = _ends(schedule[at.level :], seconds)
-    finished = False
+    total = sum(stage.level.evaluations for stage in stages)
+    bar = _Bar(total, len(at.losses), progress)
+    ends = _ends([stage.level for stage in stages[at.level :]], seconds)
+    finished, objective = False, None
     try:
-        for index in range(at.level, len(schedule)):
-            level = schedule[index]
-            if at.images.shape[-2:] != level.size:
-                at.images = _enlarged(at.images, level.size)
-            objective = objective_at(index)
-            for state in _level(objective, level, at, target_loss, next(ends)):
-                at.state, at.level = state, index
-                at.losses.append((index, level.size, objective.names, state.terms.cpu()))
+        for number in range(at.level, len(stages)):
+            stage = stages[number]
+            if at.images.shape[-2:] != stage.level.size:
+                at.images = _enlarged(at.images, stage.level.size)
+            if objective is None or stage.index != stages[number - 1].index:
+                objective = objective_at(stage.index)
+            objective = dataclasses.replace(objective, precision=stage.precision)
+            history = history_for(at.images, memory)
+            for state in _search(objective, stage.level, at, history, target_loss, next(ends)):
+                at.state, at.level = state, number
+                row = (stage.index, stage.level.size, objective.names, state.terms.cpu())
+                at.losses.append(row)
                 bar.advance(objective, state)
                 if watch is not None:
                     names = objective.names
                     seen = (state.images.detach(), state.terms)
-                    watch(Moment(index, len(schedule), len(at.losses), total, names, *seen))
+                    watch(Moment(stage.index, len(schedule), len(at.losses), total, names, *seen))
                 if path is not None and len(at.losses) % checkpoint_every == 0:
                     save_checkpoint(path, at, provenance)
             assert at.state is not None
-            at.images, at.state, at.level = at.state.images, None, index + 1
+            at.images, at.state, at.level = at.state.images, None, number + 1
         finished = True
     except KeyboardInterrupt:
         if path is not None:
             save_checkpoint(path, at, provenance)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if path is not None:
+            save_checkpoint(path, at, provenance)
+        raise MemoryError(_out_of_memory(at.images, path)) from error
     finally:
         bar.close()
     if finished and path is not None:
@@ -210,10 +239,69 @@ def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
     )
 
 
-def _level(
-    objective: Objective, level: Level, at: Checkpoint, target_loss: float | None, end: float
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """A level, or the part of one that is worked at in one precision."""
+
+    index: int
+    level: Level
+    precision: torch.dtype
+
+
+def is_mixed(precision: str, device: torch.device) -> bool:
+    """Return whether a synthesis starts in bfloat16.
+
+    Raises
+    ------
+    ValueError
+        For an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    return precision == "mixed" or (precision == "auto" and runtime.fast_bfloat16(device))
+
+
+def _stages(schedule: Sequence[Level], mixed: bool) -> list[_Stage]:
+    """Return the levels; when mixed, the last in two parts and all others in bfloat16."""
+    if not mixed:
+        return [_Stage(k, level, torch.float32) for k, level in enumerate(schedule)]
+    rough = [_Stage(k, level, torch.bfloat16) for k, level in enumerate(schedule)]
+    last, index = schedule[-1], len(schedule) - 1
+    finish = -(-last.evaluations // 3)
+    parts = [(last.evaluations - finish, torch.bfloat16), (finish, torch.float32)]
+    split = [
+        _Stage(index, dataclasses.replace(last, evaluations=count), precision)
+        for count, precision in parts
+        if count
+    ]
+    return [*rough[:-1], *split]
+
+
+def _out_of_memory(images: Tensor, path: Path | None) -> str:
+    kept = "" if path is None else f"; {path} keeps what was reached"
+    height, width = images.shape[-2:]
+    return (
+        f"memory was not enough for {len(images)} image(s) of {height} x {width} pixels: lower the "
+        "size, give fewer or shallower layers, fewer images at once, or memory=BYTES, below what "
+        f"is free, so that they are seen in smaller tiles{kept}"
+    )
+
+
+def _search(
+    objective: Objective,
+    level: Level,
+    at: Checkpoint,
+    history: int,
+    target_loss: float | None,
+    end: float,
 ) -> Iterator[State]:
-    search = minimise(objective, at.images, state=at.state, precondition=objective.precondition)
+    search = minimise(
+        objective,
+        at.images,
+        history=history,
+        state=at.state,
+        precondition=objective.precondition,
+    )
     spent = 0 if at.state is None else at.state.evaluations
     for state in search:
         yield state

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,8 +15,11 @@ from .. import runtime
 from ..models.interface import VisionModel, fingerprint, receptive_field, wrap_around
 from ..models.registry import load_model
 from .measures import MEASURES
+from .memory import tiles_for
 from .objective import Measure
 from .pyramid import Level
+from .run import Running
+from .tiling import Tiles
 
 
 def default_model(model: VisionModel | None) -> VisionModel:
@@ -144,6 +149,25 @@ def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Leve
                     f"{layer!r} of {model.name} does not divide it evenly; use sides that are "
                     "multiples of a higher power of 2"
                 )
+
+
+def tiles(
+    model: VisionModel,
+    layers: Sequence[str],
+    size: tuple[int, int],
+    source: Tensor,
+    running: Running,
+    *,
+    wrap: bool = False,
+) -> Tiles | None:
+    """Return the tiles in which a result of a size, and its source, are to be seen, or None."""
+    larger = max(size, (int(source.shape[-2]), int(source.shape[-1])), key=math.prod)
+    return tiles_for(model, layers, larger, wrap=wrap, memory=running.get("memory"))
+
+
+def unwrapped(tiles: Tiles | None) -> Tiles | None:
+    """Return tiles for a picture whose borders are not joined."""
+    return None if tiles is None else dataclasses.replace(tiles, wrap=False)
 
 
 def measure(name: str) -> Measure:

@@ -100,10 +100,21 @@ def stylize(
         drawn = image_files.resize(painting, setup.scaled(painting, cover * level[0] / height))
         seen = image_files.resize(scene, level)
         fitting = setup.layers_that_fit(model, paint_layers, drawn)
-        terms = match("style", model, fitting, measure, drawn)
+        layers = [*fitting, *(scene_layers if content_weight else ())]
+        tiles = setup.tiles(model, layers, level, drawn, running)
+        terms = match("style", model, fitting, measure, drawn, tiles=tiles)
         if content_weight:
-            terms += match("content", model, scene_layers, unchanged, seen, weight=content_weight)
-        return Objective(model, terms, [PixelTerm("range", out_of_range, weight=10.0)])
+            terms += match(
+                "content",
+                model,
+                scene_layers,
+                unchanged,
+                seen,
+                weight=content_weight,
+                tiles=tiles,
+            )
+        limits = [PixelTerm("range", out_of_range, weight=10.0)]
+        return Objective(model, terms, limits, tiles=tiles)
 
     provenance = setup.provenance(
         "style",

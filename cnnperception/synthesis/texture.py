@@ -97,9 +97,10 @@ def texture(
         fitting = setup.layers_that_fit(model, chosen, resized)
         # Far from the exemplar only the plain Gram matrix leads there.
         closeness = plain_gram if index == 0 and len(levels) > 1 else measure
-        terms = match("texture", model, fitting, closeness, resized)
+        tiles = setup.tiles(model, fitting, levels[index].size, resized, running, wrap=tileable)
+        terms = match("texture", model, fitting, closeness, resized, tiles=setup.unwrapped(tiles))
         limits = [PixelTerm("range", out_of_range, weight=10.0)]
-        return Objective(model, terms, limits, tileable=tileable)
+        return Objective(model, terms, limits, tileable=tileable, tiles=tiles)
 
     provenance = setup.provenance(
         "texture",

@@ -34,6 +34,8 @@ class Objective(Protocol):
     def pixel_terms(self) -> Sequence[Any]: ...
     @property
     def weights(self) -> list[float]: ...
+    @property
+    def precision(self) -> torch.dtype: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,10 +177,27 @@ def _add(total: Tensor, part: Tensor, tile: _Tile) -> None:
     total.index_add_(2, rows, strip.index_add_(3, columns, part))
 
 
-def _own_features(
-    model: VisionModel, layers: Sequence[str], crop: Tensor, tile: _Tile
+def responses(
+    model: VisionModel, images: Tensor, layers: Sequence[str], precision: torch.dtype
 ) -> dict[str, Tensor]:
-    features = model.features(crop, layers)
+    """Return a model's features, computed in a precision where torch deems it safe.
+
+    What is summed over positions afterwards is in float32 at least.
+    """
+    lower = precision != torch.float32
+    with torch.autocast(images.device.type, precision if lower else None, enabled=lower):
+        features = model.features(images, layers)
+    return {layer: f.float() if lower else f for layer, f in features.items()}
+
+
+def _own_features(
+    model: VisionModel,
+    layers: Sequence[str],
+    crop: Tensor,
+    tile: _Tile,
+    precision: torch.dtype = torch.float32,
+) -> dict[str, Tensor]:
+    features = responses(model, crop, layers, precision)
     return {
         layer: response[(..., *tile.place(layer, response))] for layer, response in features.items()
     }
@@ -270,7 +289,7 @@ def evaluate_in_tiles(
     for tile in cut(_size(images), tiles):
         crop = _crop(images, tile).requires_grad_()
         with torch.enable_grad():
-            features = _own_features(objective.model, layers, crop, tile)
+            features = _own_features(objective.model, layers, crop, tile, objective.precision)
             surrogate = crop.new_zeros(())
             for k in pooled:
                 statistic = terms[k].statistic
@@ -295,7 +314,8 @@ def _sums(
         return sums, counts
     with torch.no_grad():
         for tile in cut(_size(images), tiles):
-            features = _own_features(objective.model, layers, _crop(images, tile), tile)
+            crop = _crop(images, tile)
+            features = _own_features(objective.model, layers, crop, tile, objective.precision)
             for k in pooled:
                 statistic: Any = objective.terms[k].statistic
                 own = features[objective.terms[k].layer]
