@@ -19,8 +19,11 @@ from .stimuli import exemplar as exemplar
 from .stimuli import list_exemplars as list_exemplars
 from .stimulus_sets import make_stimulus_set as make_stimulus_set
 from .synthesis import SynthesisResult as SynthesisResult
+from .synthesis import foveated_metamer as foveated_metamer
 from .synthesis import metamer as metamer
 from .synthesis import stylize as stylize
 from .synthesis import texture as texture
+from .synthesis import verbatim_copies as verbatim_copies
+from .synthesis import verdict as verdict
 
 __version__: str

@@ -31,19 +31,22 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
-def product_sums(features: Tensor) -> Tensor:
-    """Return F F^T, the sums over positions of products of channels: `gram` times positions.
+def product_sums(features: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return sums over positions of products of channels: `gram` times the positions.
 
     Parameters
     ----------
     features : Tensor, shape (batch, channel, height, width)
+    weights : Tensor, shape (height, width), optional
+        How often each position counts; 1 when left out.
 
     Returns
     -------
     Tensor, shape (batch, channel, channel)
     """
     flat = _positions(features)
-    return flat @ flat.transpose(1, 2)
+    weighted = flat if weights is None else flat * weights.flatten().to(flat)
+    return weighted @ flat.transpose(1, 2)
 
 
 def channel_mean(features: Tensor) -> Tensor:

@@ -89,6 +89,10 @@ EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
 }
 
 
+# Those of the embedded that take weights and a kind of pooling, as torchvision's do.
+NETWORKS = ("objects-vgg",)
+
+
 def list_models() -> pd.DataFrame:
     """Return every model that `load_model` knows: a table with columns name and description."""
     from .convnets import torchvision_names

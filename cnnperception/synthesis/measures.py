@@ -20,15 +20,17 @@ from .tiling import PositionMeasure, Statistic
 
 QUANTILES = 256  # at which distributions are compared
 SHIFTS = (0, 1, 2, 4, 8, 16)  # positions, of the shifted Gram matrices
+SILENT = 1e-12  # below every amplitude: of a sector without frequencies
 RADIUS = 8  # positions, of the autocorrelation
 DIRECTIONS_SEED = 0
 LEAST_VARIANCE = 1e-4  # of the mean variance of the channels: added to every channel's
 
 
-def _moments(features: Tensor) -> Tensor:
+def _moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the sums over positions of the features and of their products, side by side."""
-    sums = features.flatten(2).sum(dim=2)
-    return torch.cat([sums[:, :, None], product_sums(features)], dim=2)
+    weighted = features if weights is None else features * weights.to(features)
+    sums = weighted.flatten(2).sum(dim=2)
+    return torch.cat([sums[:, :, None], product_sums(features, weights)], dim=2)
 
 
 def _transport(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
@@ -218,6 +220,22 @@ def spectrum(images: Tensor, bands: int = 32, angles: int = 8) -> Tensor:
     mean = sums[..., :-1] / counts.clamp(min=1).to(power)
     tiny = torch.finfo(power.dtype).tiny
     return (mean + tiny).sqrt()
+
+
+def spectrum_of(source: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the loss of a `PixelTerm`: how far images are from a source's amplitude spectrum.
+
+    Relative to the square of the source's, of which only the sectors that both sizes have count.
+    """
+    target = spectrum(source)
+
+    def loss(images: Tensor) -> Tensor:
+        found = spectrum(images)
+        shared = (target > SILENT) & (found > SILENT)
+        difference = torch.where(shared, found - target, 0.0).square().flatten(1).sum(dim=1)
+        return difference / torch.where(shared, target, 0.0).square().flatten(1).sum(dim=1)
+
+    return loss
 
 
 @functools.cache

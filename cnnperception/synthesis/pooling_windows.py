@@ -86,7 +86,9 @@ def raised_cosine(position: Tensor, transition: float = TRANSITION) -> Tensor:
     the middle, 0 from (1 + t) / 2 on, and between the two cos^2 of what goes from 0 to pi / 2.
     """
     progress = (position.abs() - (1 - transition) / 2) / transition
-    return torch.cos(math.pi / 2 * progress.clamp(0, 1)).square()
+    profile = torch.cos(math.pi / 2 * progress.clamp(0, 1)).square()
+    # The cosine of a rounded pi / 2 is not quite 0.
+    return torch.where(progress < 1, profile, 0.0)
 
 
 def polar_coordinates(

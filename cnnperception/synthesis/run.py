@@ -325,7 +325,7 @@ def _ends(levels: Sequence[Level], seconds: float | None) -> Iterator[float]:
 def _warn_of_failure(result: SynthesisResult) -> None:
     """Warn when a statistic was not matched; 1 is what an image without the statistic has."""
     last = result.losses[result.losses["evaluation"] == result.losses["evaluation"].max()]
-    statistics = last[last["term"].str.startswith(("texture/", "style/"))]
+    statistics = last[last["term"].str.startswith(("texture", "style"))]
     failed = sorted(set(statistics.loc[statistics["loss"] > FAILED, "term"]))
     if failed:
         warnings.warn(

@@ -54,6 +54,46 @@ def prepare(image: Tensor, model: VisionModel, role: str) -> Tensor:
     return batched.to(device=device, dtype=torch.float32)
 
 
+def several(given: Tensor | Sequence[Tensor], model: VisionModel, role: str) -> list[Tensor]:
+    """Return one image or several, each as `prepare` does.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    # A batch of images is several too.
+    listed = [given] if isinstance(given, Tensor) and given.ndim <= 3 else list(given)
+    if not listed:
+        raise ValueError(f"there must be at least one {role}")
+    return [prepare(image, model, role) for image in listed]
+
+
+def shares(weights: Sequence[float] | None, count: int, what: str) -> list[float]:
+    """Return weights that sum to 1, alike when none are given.
+
+    Raises
+    ------
+    ValueError
+        For another number of weights, negative ones, or none above 0.
+    """
+    if weights is None:
+        return [1 / count] * count
+    if len(weights) != count or min(weights) < 0 or not sum(weights) > 0:
+        raise ValueError(
+            f"there must be a weight of 0 or more for each of the {count} {what}, and one above 0; "
+            f"got {list(weights)}"
+        )
+    return [weight / sum(weights) for weight in weights]
+
+
+def named(role: str, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return pictures by their role, numbered where there are several."""
+    if len(pictures) == 1:
+        return {role: pictures[0]}
+    return {f"{role}{number}": picture for number, picture in enumerate(pictures, 1)}
+
+
 def recommended(
     model: VisionModel, purpose: str, layers: str | Iterable[str] | None
 ) -> str | Sequence[str]:
@@ -100,21 +140,25 @@ def provenance(
         **settings,
         "model": {"name": model.name, **model.provenance, "sha256": fingerprint(model)},
         "sources": {
-            role: {"shape": list(image.shape), "sha256": _hash(image)}
+            role: {"shape": list(image.shape), "sha256": digest(image)}
             for role, image in sources.items()
         },
         "versions": runtime.versions(),
     }
 
 
-def layers_that_fit(model: VisionModel, layers: Sequence[str], image: Tensor) -> tuple[str, ...]:
+def layers_that_fit(
+    model: VisionModel, layers: Sequence[str], image: Tensor, grid: int = 1
+) -> tuple[str, ...]:
     """Return the layers that see no more than half the image's shorter side, at least one.
+
+    In a grid, half of a window's side, but never less than a quarter of the image's.
 
     The statistics of a layer that sees most of an image describe, and would dictate, the
     arrangement of this one picture: a texture would be a copy of its exemplar.
     """
     fields = {layer: receptive_field(model, layer) for layer in layers}
-    side = min(image.shape[-2:])
+    side = min(image.shape[-2:]) / min(grid, 2)
     fitting = tuple(layer for layer in layers if 2 * fields[layer] <= side)
     return fitting or (min(fields, key=lambda layer: fields[layer]),)
 
@@ -183,5 +227,6 @@ def measure(name: str) -> Measure:
     return MEASURES[name]
 
 
-def _hash(image: Tensor) -> str:
+def digest(image: Tensor) -> str:
+    """Return the SHA-256 of a tensor's values."""
     return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

@@ -45,12 +45,13 @@ class PositionStatistic:
     Attributes
     ----------
     sums : callable
-        Features (batch, channel, height, width) -> their sums over positions (batch, ...).
+        Features (batch, channel, height, width) -> their sums over positions (batch, ...). A
+        second argument, (height, width), weighs the positions.
     finish : callable
         Means over positions (batch, ...) -> the statistic (batch, ...).
     """
 
-    sums: Callable[[Tensor], Tensor]
+    sums: Callable[..., Tensor]
     finish: Callable[[Tensor], Tensor]
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ class PositionMeasure:
         The source's means (1, ...), and its number of positions -> `finish` of the statistic.
     """
 
-    sums: Callable[[Tensor], Tensor]
+    sums: Callable[..., Tensor]
     fit: Callable[[Tensor, int], Callable[[Tensor], Tensor]]
 
     def __call__(self, source: Tensor) -> PositionStatistic:

@@ -81,6 +81,12 @@ def test_profile_is_the_published_one():
     torch.testing.assert_close(raised_cosine(positions), expected, atol=1e-12, rtol=0)
 
 
+def test_windows_are_zero_but_for_a_small_part_of_the_image():
+    windows = log_polar_windows((128, 128), (64, 64), scaling=0.5, fovea=8)
+    for ring in range(len(windows.rings)):
+        assert (windows.of_ring(ring) > 0).double().mean(dim=(1, 2)).max() < 0.1
+
+
 @given(scale=st.sampled_from([2, 4]), scaling=SCALINGS)
 @settings(max_examples=10, deadline=None)
 def test_windows_of_a_reduced_image_are_the_reduced_windows(scale, scaling):

@@ -174,7 +174,7 @@ def test_more_content_weight_keeps_more_of_the_scene() -> None:
 
 def test_style_refuses_what_it_cannot_do() -> None:
     image = _stripes()
-    with pytest.raises(ValueError, match="'content' or 'noise'"):
+    with pytest.raises(ValueError, match="'content', 'noise' or an image"):
         cp.stylize(image, image, model=MODEL, start="middle")
     with pytest.raises(ValueError, match="must not be negative"):
         cp.stylize(image, image, model=MODEL, content_weight=-1)

@@ -1,0 +1,167 @@
+"""Statistics of regions: masks in pairs, and grids (Gatys et al. 2017; Long et al. 2018)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..models.interface import VisionModel
+from .objective import Measure, Term
+from .tiling import PositionMeasure
+
+FEWEST_POSITIONS = 1.0  # of a layer, that a region must cover to have statistics there
+LARGEST_GRID = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class RegionStatistic:
+    """A statistic of means over the positions of a region.
+
+    Attributes
+    ----------
+    mask : Tensor, shape (1, 1, height, width)
+        1 inside of the region and 0 outside, in pixels; averaged down to a layer's positions.
+    sums, finish : callable
+        As of `PositionStatistic`; sums take weights of the positions (height, width) too.
+    """
+
+    mask: Tensor
+    sums: Callable[..., Tensor]
+    finish: Callable[[Tensor], Tensor]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return self.finish(region_means(self.sums, features, self.mask))
+
+
+def region_means(sums: Callable[..., Tensor], features: Tensor, mask: Tensor) -> Tensor:
+    """Return the means over the positions of a layer that belong to a region, by their share."""
+    weights = positions(mask, features)
+    tiny = torch.finfo(weights.dtype).tiny
+    return sums(features, weights) / weights.sum().clamp(min=tiny)
+
+
+def positions(mask: Tensor, features: Tensor) -> Tensor:
+    """Return how much of each position of a layer lies in a region, (height, width)."""
+    size = (int(features.shape[-2]), int(features.shape[-1]))
+    return functional.adaptive_avg_pool2d(mask.to(features), size)[0, 0]
+
+
+def match_regions(
+    kind: str,
+    model: VisionModel,
+    layers: Sequence[str],
+    measure: Measure,
+    source: Tensor,
+    source_labels: Tensor,
+    labels: Tensor,
+    *,
+    weight: float = 1.0,
+) -> list[Term]:
+    """Return a term for each layer and region: the result's has the statistics of the source's.
+
+    Parameters
+    ----------
+    kind, model, layers, measure, weight
+        As for `match`.
+    source : Tensor, shape (1, 3, height, width)
+    source_labels, labels : Tensor of integers, (height, width)
+        Which region each pixel of the source, and of the result, is in; negative for none.
+        Every region of the result must be one of the source. Sizes are free: the labels are
+        brought to those of the pictures.
+
+    Raises
+    ------
+    ValueError
+        For a region that the source lacks or that is too small for a layer, or a measure that
+        is no function of means over positions.
+    """
+    if not isinstance(measure, PositionMeasure):
+        raise ValueError(
+            "regions can have the statistics 'gram', 'whitened-gram' and 'mean-covariance'"
+        )
+    regions = [int(label) for label in labels.unique() if label >= 0]
+    missing = [label for label in regions if not (source_labels == label).any()]
+    if missing or not regions:
+        raise ValueError(
+            f"the {kind} picture's mask lacks region(s) {missing} of the result's; both masks must "
+            "use the same values"
+            if regions
+            else "the mask of the result has no region"
+        )
+    with torch.no_grad():
+        features = model.features(source, layers)
+    share = {label: float((labels == label).float().mean()) for label in regions}
+    whole = sum(share.values())
+    terms = []
+    for layer in layers:
+        for label in regions:
+            here = (source_labels == label)[None, None].to(source)
+            covered = float(positions(here, features[layer]).sum())
+            if covered < FEWEST_POSITIONS:
+                raise ValueError(
+                    f"region {label} of the {kind} picture is too small for layer {layer!r} of "
+                    f"{model.name}; use larger regions or shallower layers"
+                )
+            means = region_means(measure.sums, features[layer], here)
+            finish = measure.fit(means, int(covered))
+            mask = (labels == label)[None, None].to(source)
+            terms.append(
+                Term(
+                    f"{kind}/{layer}/region{label}",
+                    layer,
+                    RegionStatistic(mask, measure.sums, finish),
+                    finish(means),
+                    weight * share[label] / whole / len(layers),
+                )
+            )
+    return terms
+
+
+def grid(size: tuple[int, int], cells: int) -> Tensor:
+    """Return the labels (height, width) of a grid of cells x cells windows.
+
+    Raises
+    ------
+    ValueError
+        When there are none, or more than 4 x 4.
+    """
+    if not 1 <= cells <= LARGEST_GRID:
+        raise ValueError(f"pool_grid must be from 1 to {LARGEST_GRID}; got {cells}")
+    down = torch.arange(size[0]) * cells // size[0]
+    across = torch.arange(size[1]) * cells // size[1]
+    return down[:, None] * cells + across
+
+
+def read_labels(path: str | os.PathLike[str]) -> Tensor:
+    """Return the regions of a mask file: each colour is a region, named by its number 0xRRGGBB.
+
+    Two masks that use the same colours name the same regions alike.
+
+    Raises
+    ------
+    ValueError
+        For a file of more than 64 colours: a photograph, or a mask saved as JPEG.
+    """
+    from .. import images
+
+    pixels = (images.read(path)[0] * 255).round().long()
+    labels = (pixels[0] << 16) + (pixels[1] << 8) + pixels[2]
+    if len(np.unique(labels.numpy())) > 64:
+        raise ValueError(
+            f"{path} has more than 64 colours; a mask has one colour for each region, without "
+            "smooth borders, and is saved as PNG"
+        )
+    return labels
+
+
+def resized(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return labels (height, width) at another size, each pixel of the nearest one's region."""
+    rows = (torch.arange(size[0]) * labels.shape[0]) // size[0]
+    columns = (torch.arange(size[1]) * labels.shape[1]) // size[1]
+    return labels[rows[:, None], columns]
