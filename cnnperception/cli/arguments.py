@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..models import VisionModel
     from ..synthesis import SynthesisResult
+    from ..synthesis.run import Running
 
 Parameters = ParamSpec("Parameters")
 INTERRUPTED = 130
@@ -31,7 +33,24 @@ ModelSeed = Annotated[int | None, typer.Option(help="Seed of random weights.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Layers = Annotated[str | None, typer.Option(help="Names, groups or patterns, separated by commas.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
-Statistic = Annotated[str, typer.Option(help="whitened-gram or gram (Gatys et al.).")]
+Statistic = Annotated[
+    str,
+    typer.Option(
+        help="whitened-gram, gram (Gatys et al.), mean-covariance, sliced-wasserstein ..."
+    ),
+]
+Preview = Annotated[
+    Path | None, typer.Option(help="Image file that shows the best so far, while it runs.")
+]
+Animation = Annotated[Path | None, typer.Option(help="Film of the optimisation: .gif or .mp4.")]
+LossCurve = Annotated[Path | None, typer.Option(help="Figure of the losses: .png, and .pdf.")]
+Precision = Annotated[
+    str, typer.Option(help="auto, float32, or mixed: bfloat16 until the last third.")
+]
+Seconds = Annotated[float | None, typer.Option(help="Stop after this time.")]
+Memory = Annotated[
+    float | None, typer.Option(help="GiB that may be used; most of what is free by default.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Skip = Annotated[bool, typer.Option(help="Leave out stimuli that cannot be read.")]
 
@@ -57,10 +76,12 @@ def load(
     name: str, weights: str | None, pooling: str | None, seed: int | None, device: str
 ) -> VisionModel:
     from ..models import load_model
-    from ..models.registry import EMBEDDED
+    from ..models.registry import EMBEDDED, NETWORKS
 
     options: dict[str, Any] = {"seed": seed}
-    if name not in EMBEDDED:  # weights and pooling are a matter of networks alone
+    if (
+        name not in EMBEDDED or name in NETWORKS
+    ):  # weights and pooling are a matter of networks alone
         options |= {"weights": weights, "pooling": pooling}
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("weights", "").lower() == "none":
@@ -97,6 +118,30 @@ def size(text: str | None) -> int | tuple[int, int] | None:
     return height if match[2] is None else (height, int(match[2]))
 
 
+def numbers(text: str | None) -> list[float] | None:
+    """Return the numbers of a text like "0.7,0.3"."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"weights are numbers separated by commas, like 0.7,0.3; got {text!r}"
+        ) from None
+
+
+def mask(path: Path | None, size: int | None, at_most: int) -> Tensor | None:
+    """Return what of an exemplar counts, (height, width): what is not black in a file."""
+    return None if path is None else picture(str(path), size, at_most)[0].amax(dim=0) > 0.5
+
+
+def masks(content: Path | None, style: Path | None) -> tuple[Tensor, Tensor] | None:
+    """Return the regions of a photograph and of a painting."""
+    from ..synthesis.guidance import read_labels
+
+    if content is None or style is None:
+        return None
+    return read_labels(content), read_labels(style)
+
+
 def checkpoint(output: Path) -> Path:
     return output.with_name(f"{output.name}.checkpoint")
 
@@ -114,3 +159,45 @@ def write(result: SynthesisResult, output: Path) -> None:
             err=True,
         )
         raise typer.Exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def running(
+    output: Path,
+    *,
+    preview: Path | None,
+    animation: Path | None,
+    loss_curve: Path | None,
+    precision: str,
+    seconds: float | None,
+    memory: float | None,
+    quiet: bool,
+) -> Iterator[Running]:
+    """Give what `synthesize` is run with; an animation is written when the block ends."""
+    from ..images import check_writable
+    from ..synthesis.watching import Animation as Film
+    from ..synthesis.watching import Preview as Window
+    from ..synthesis.watching import watchers
+
+    check_writable(output)
+    if loss_curve is not None and loss_curve.suffix.lower() not in (".png", ".pdf"):
+        raise ValueError(f"the loss curve is written as .png and .pdf; got {loss_curve.name}")
+    with contextlib.ExitStack() as films:
+        watch = [] if preview is None else [Window(preview)]
+        film = [] if animation is None else [films.enter_context(Film(animation))]
+        yield {
+            "progress": not quiet,
+            "checkpoint": checkpoint(output),
+            "precision": precision,
+            "seconds": seconds,
+            "memory": None if memory is None else int(memory * 2**30),
+            "watch": watchers(*watch, *film) if watch or film else None,
+        }
+
+
+def draw_losses(result: SynthesisResult, path: Path | None) -> None:
+    """Write the figure of the losses, where one was asked for."""
+    if path is not None:
+        from .. import figures
+
+        figures.save(figures.loss_curves(result.losses), path)

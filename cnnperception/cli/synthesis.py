@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments
 from .arguments import (
+    Animation,
     Device,
     Layers,
+    LossCurve,
+    Memory,
     ModelName,
     ModelSeed,
     Output,
     Pooling,
+    Precision,
+    Preview,
     Quiet,
+    Seconds,
     Seed,
     Statistic,
     Weights,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models import VisionModel
+    from ..synthesis import SynthesisResult
+
 
 def texture(
-    exemplar: Annotated[str, typer.Argument(help="Image file, or the name of a built-in one.")],
+    exemplar: Annotated[
+        list[str], typer.Argument(help="Image file, or a built-in one; several are blended.")
+    ],
     output: Output,
     model: ModelName = "random-filters",
     weights: Weights = None,
@@ -36,8 +51,31 @@ def texture(
         typer.Option(help="Longer side of the exemplar; larger than 512 is reduced by default."),
     ] = None,
     statistic: Statistic = "whitened-gram",
+    blend: Annotated[
+        str | None, typer.Option(help="Weights of several exemplars, like 0.7,0.3.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image file: what is black in it does not count.")
+    ] = None,
+    pool_grid: Annotated[
+        int, typer.Option(help="Windows along each side, 1 to 4, matched one by one (texform).")
+    ] = 1,
+    spectrum: Annotated[float, typer.Option(help="Weight of the amplitude spectrum.")] = 0.0,
+    grey: Annotated[bool, typer.Option(help="Luminance alone.")] = False,
+    histogram: Annotated[
+        bool, typer.Option(help="Give the result the exemplar's values in each channel.")
+    ] = False,
     evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 400,
     tileable: Annotated[bool, typer.Option(help="Opposite borders join without a seam.")] = False,
+    judge: Annotated[
+        bool, typer.Option(help="Tell how near it came, and whether it copies the exemplar.")
+    ] = True,
+    preview: Preview = None,
+    animation: Animation = None,
+    loss_curve: LossCurve = None,
+    precision: Precision = "auto",
+    seconds: Seconds = None,
+    memory: Memory = None,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -48,41 +86,103 @@ def texture(
 
     Example: cnnperception texture brick -o brick.png --size 256
     """
-    from ..images import check_writable
     from ..synthesis import texture as synthesise
 
-    check_writable(output)
-    result = synthesise(
-        arguments.picture(exemplar, exemplar_size, at_most=512),
-        model=arguments.load(model, weights, pooling, model_seed, device),
-        layers=arguments.split(layers),
-        size=arguments.size(size),
-        statistic=statistic,
-        evaluations=evaluations,
-        tileable=tileable,
-        seed=seed,
-        progress=not quiet,
-        checkpoint=arguments.checkpoint(output),
-    )
+    pictures = [arguments.picture(name, exemplar_size, at_most=512) for name in exemplar]
+    loaded = arguments.load(model, weights, pooling, model_seed, device)
+    with arguments.running(
+        output,
+        preview=preview,
+        animation=animation,
+        loss_curve=loss_curve,
+        precision=precision,
+        seconds=seconds,
+        memory=memory,
+        quiet=quiet,
+    ) as running:
+        result = synthesise(
+            [picture[0] for picture in pictures],
+            model=loaded,
+            layers=arguments.split(layers),
+            size=arguments.size(size),
+            statistic=statistic,
+            weights=arguments.numbers(blend),
+            mask=arguments.mask(mask, exemplar_size, at_most=512),
+            pool_grid=pool_grid,
+            spectrum=spectrum,
+            grey=grey,
+            histogram=histogram,
+            evaluations=evaluations,
+            tileable=tileable,
+            seed=seed,
+            **running,
+        )
+    arguments.draw_losses(result, loss_curve)
+    if judge and len(pictures) == 1 and result.finished:
+        result = _judged(result, pictures[0], loaded, arguments.split(layers))
     arguments.write(result, output)
+
+
+def _judged(
+    result: SynthesisResult, exemplar: Tensor, model: VisionModel, layers: list[str] | None
+) -> SynthesisResult:
+    """Say how near a texture came; return the result with the verdict in its provenance."""
+    from ..synthesis.verdict import judgement, verbatim_copies, verdict
+
+    table = verdict(result.image, exemplar, model, layers=layers)
+    sides = min(*result.image.shape[-2:], *exemplar.shape[-2:])
+    copies = verbatim_copies(result.image, exemplar) if sides >= 64 else None
+    said = judgement(table, copies)
+    typer.echo(said, err=True)
+    record: dict[str, Any] = {"said": said, "layers": table.to_dict(orient="records")}
+    if copies is not None:
+        record["copies"] = dataclasses.asdict(copies)
+    return dataclasses.replace(result, provenance={**result.provenance, "verdict": record})
 
 
 def style(
     content: Annotated[str, typer.Argument(help="Photograph: a file, or a built-in name.")],
-    painting: Annotated[str, typer.Argument(help="Painting: a file, or a built-in name.")],
+    paintings: Annotated[
+        list[str], typer.Argument(help="Painting: a file, or a built-in name; or several.")
+    ],
     output: Output,
     model: ModelName = "random-filters",
     weights: Weights = None,
     pooling: Pooling = None,
     model_seed: ModelSeed = None,
     content_layers: Layers = None,
-    style_layers: Layers = None,
+    style_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Names, groups or patterns, separated by commas; for each of several styles "
+            "separated by semicolons: fine layers of one, coarse ones of another."
+        ),
+    ] = None,
     content_weight: Annotated[float, typer.Option(help="More keeps more of the scene.")] = 0.05,
+    blend: Annotated[
+        str | None, typer.Option(help="Weights of several styles, like 0.7,0.3.")
+    ] = None,
     style_scale: Annotated[float, typer.Option(help="Size of the strokes.")] = 1.0,
     size: Annotated[int, typer.Option(help="Longer side of the result, in pixels.")] = 512,
     statistic: Statistic = "whitened-gram",
-    start: Annotated[str, typer.Option(help="content or noise.")] = "content",
+    colour: Annotated[
+        str, typer.Option(help="style; luminance or affine keep the photograph's colours.")
+    ] = "style",
+    content_mask: Annotated[
+        Path | None, typer.Option(help="PNG, a colour for each region of the photograph.")
+    ] = None,
+    style_mask: Annotated[
+        Path | None, typer.Option(help="PNG, the same colours for regions of the painting.")
+    ] = None,
+    smoothness: Annotated[float, typer.Option(help="Weight of the total variation.")] = 0.0,
+    start: Annotated[str, typer.Option(help="content, noise, or an image file.")] = "content",
     evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 250,
+    preview: Preview = None,
+    animation: Animation = None,
+    loss_curve: LossCurve = None,
+    precision: Precision = "auto",
+    seconds: Seconds = None,
+    memory: Memory = None,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -93,25 +193,40 @@ def style(
 
     Example: cnnperception style photo.jpg painting.jpg -o out.png
     """
-    from ..images import check_writable
     from ..synthesis import stylize
 
-    check_writable(output)
-    result = stylize(
-        arguments.picture(content, size),
-        arguments.picture(painting, None, at_most=2 * size),
-        model=arguments.load(model, weights, pooling, model_seed, device),
-        content_layers=arguments.split(content_layers),
-        style_layers=arguments.split(style_layers),
-        content_weight=content_weight,
-        style_scale=style_scale,
-        statistic=statistic,
-        start=start,
-        evaluations=evaluations,
-        seed=seed,
-        progress=not quiet,
-        checkpoint=arguments.checkpoint(output),
-    )
+    if (content_mask is None) != (style_mask is None):
+        raise ValueError("masks come in pairs: give both --content-mask and --style-mask")
+    groups = [arguments.split(part) or [] for part in (style_layers or "").split(";")]
+    with arguments.running(
+        output,
+        preview=preview,
+        animation=animation,
+        loss_curve=loss_curve,
+        precision=precision,
+        seconds=seconds,
+        memory=memory,
+        quiet=quiet,
+    ) as running:
+        result = stylize(
+            arguments.picture(content, size),
+            [arguments.picture(name, None, at_most=2 * size)[0] for name in paintings],
+            model=arguments.load(model, weights, pooling, model_seed, device),
+            content_layers=arguments.split(content_layers),
+            style_layers=groups if len(groups) > 1 else groups[0] or None,
+            content_weight=content_weight,
+            style_weights=arguments.numbers(blend),
+            style_scale=style_scale,
+            statistic=statistic,
+            colour=colour,
+            masks=arguments.masks(content_mask, style_mask),
+            smoothness=smoothness,
+            start=start if start in ("content", "noise") else arguments.picture(start, size),
+            evaluations=evaluations,
+            seed=seed,
+            **running,
+        )
+    arguments.draw_losses(result, loss_curve)
     arguments.write(result, output)
 
 
@@ -133,6 +248,12 @@ def metamer(
     coarsest: Annotated[
         int, typer.Option(help="Side from which sizes grow; that of the image: no growing.")
     ] = 32,
+    preview: Preview = None,
+    animation: Animation = None,
+    loss_curve: LossCurve = None,
+    precision: Precision = "auto",
+    seconds: Seconds = None,
+    memory: Memory = None,
     seed: Seed = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -143,21 +264,29 @@ def metamer(
 
     Example: cnnperception metamer chelsea --model hmax --layers c2 -o out.png
     """
-    from ..images import check_writable
     from ..synthesis import metamer as synthesise
 
-    check_writable(output)
-    result = synthesise(
-        arguments.picture(image, size, at_most=256),
-        arguments.load(model, weights, pooling, model_seed, device),
-        arguments.split(layers) or [],
-        start=None if start is None else arguments.picture(start, size, at_most=256),
-        evaluations=evaluations,
-        coarsest=coarsest,
-        seed=seed,
-        progress=not quiet,
-        checkpoint=arguments.checkpoint(output),
-    )
+    with arguments.running(
+        output,
+        preview=preview,
+        animation=animation,
+        loss_curve=loss_curve,
+        precision=precision,
+        seconds=seconds,
+        memory=memory,
+        quiet=quiet,
+    ) as running:
+        result = synthesise(
+            arguments.picture(image, size, at_most=256),
+            arguments.load(model, weights, pooling, model_seed, device),
+            arguments.split(layers) or [],
+            start=None if start is None else arguments.picture(start, size, at_most=256),
+            evaluations=evaluations,
+            coarsest=coarsest,
+            seed=seed,
+            **running,
+        )
+    arguments.draw_losses(result, loss_curve)
     for layer, distance in result.provenance["distances"].items():
         typer.echo(f"{layer}: {distance['to_start']:.2g} of the start's distance", err=True)
     arguments.write(result, output)
