@@ -1,12 +1,20 @@
 # make demo: the whole path on built-in pictures.  make test: lint, types and tests.
+# make report: the quick version of every analysis.  make docs: the user guide.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types tests install clean
+.PHONY: demo report docs test lint types tests install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cnnperception demo
+
+report: $(VENV)/.installed
+	$(BIN)/cnnperception report --quick
+
+docs: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 test: lint types tests
 

@@ -5,6 +5,7 @@ python analyses/model_pictures.py
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -17,10 +18,12 @@ from cnnperception.models.baselines.v1 import quadrature_pairs
 from cnnperception.models.hmax import draw, locate, pixel_boxes
 from cnnperception.models.hmax.filters import gabor_bank
 from cnnperception.models.neocognitron.views import preferred_patterns
+from cnnperception.objects import BACKGROUNDS, VARIATIONS, ObjectScenes
 
 UNITS = 10  # prototypes shown of each size
 PLANES = 16  # patterns shown of each stage
 SHORT_SIDE = 256  # of the photographs, as when the prototypes were imprinted
+CURVES = Path(__file__).parents[1] / "reports" / "training"
 OUTPUT = Path(__file__).parents[1] / "docs" / "models" / "pictures"
 
 
@@ -124,6 +127,35 @@ def random_filters() -> list[Tensor]:
     return pictures
 
 
+def objects() -> list[Tensor]:
+    """Return every category, one at three levels of variation, and the four backgrounds."""
+    plain = {"size": 96, "oversampling": 3, "background": "blank"}
+    every = ObjectScenes(variation="low", seed=3, **plain).pictures(range(16))
+    shown = list(every)
+    for variation in VARIATIONS:
+        scenes = ObjectScenes(variation=variation, categories=["chair"], seed=1, **plain)
+        shown += list(scenes.pictures(range({"low": 4}.get(variation, 6))))
+    for background in BACKGROUNDS:
+        scenes = ObjectScenes(96, "high", background, oversampling=3, seed=4)
+        shown += list(scenes.pictures(range(4)))
+    return shown
+
+
+def training() -> Figure:
+    """Return the curves of the embedded network's two trainings."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    parts = {"supervised": "named rightly", "self-supervised": "partners found"}
+    for (kind, label), ax in zip(parts.items(), figure.subplots(1, 2), strict=True):
+        curve = pd.read_csv(CURVES / f"{kind}.csv")
+        ax.plot(curve["step"], curve["accuracy"], "o-", label="shown")
+        if curve["held_out"].notna().any():
+            ax.plot(curve["step"], curve["held_out"], "s-", label="held out")
+            ax.legend(frameon=False)
+        ax.set(title=kind, xlabel="step", ylabel=f"share {label}", ylim=(0, 1))
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def _bright(values: Tensor, size: tuple[int, int]) -> Tensor:
     return resize((values / values.max()).expand(-1, 3, -1, -1), size)[0].clamp(0, 1)
 
@@ -146,6 +178,7 @@ def main() -> None:
         "neocognitron_patterns": (neocognitron_patterns(), PLANES),
         "v1_filters": (pairs, 8),
         "random_filters": (random_filters(), 12),
+        "objects": (objects(), 8),
     }
     for name, (pictures, columns) in sheets.items():
         _write(contact_sheet(pictures, columns=columns), name)
@@ -157,6 +190,7 @@ def main() -> None:
     }
     for name, (pictures, titles) in panels.items():
         _write(panel(pictures, titles), name)
+    _write(training(), "objects_vgg_training")
 
 
 if __name__ == "__main__":
