@@ -1,0 +1,271 @@
+"""How fast synthesis is: `python -m benchmarks.synthesis [texture|style|rate] [--exemplars N]`.
+
+The published procedure is restated: the loss of Gatys, Ecker & Bethge (2015, eq. 5; 2016, eq. 7)
+at full size, from white noise or the photograph, by torch.optim.LBFGS with its defaults (rate 1,
+history 100, no line search), 500 evaluations in float32. Ours minimises the same loss, with the
+same weights and in float32 too, until it is as low as what the published procedure has reached.
+Both have one VGG-19 with average pooling, of random or given weights (--weights FILE), and the
+same exemplars.
+
+For each exemplar the two run one after the other, on the same threads. `rate` relates the
+arithmetic of one evaluation, forward and backward, to the rate of a large matrix product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import cnnperception as cp
+from cnnperception import images as image_files
+from cnnperception import runtime
+from cnnperception.models import normalised
+from cnnperception.models.network import Network
+from cnnperception.synthesis import Level, noise_like, synthesize
+from cnnperception.synthesis.objective import (
+    Objective,
+    Term,
+    match,
+    plain_gram,
+    unchanged,
+)
+from cnnperception.synthesis.run import Moment
+
+TEXTURE_LAYERS = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
+STYLE_LAYERS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
+CONTENT_LAYER = "conv4_2"
+CONTENT_SHARE = 1e-3  # of the style's weight: the paper's ratio of content to style
+EXEMPLARS = ("brick", "gravel", "grass", "coins", "coffee")
+STYLES = (("chelsea", "retina"), ("astronaut", "coffee"), ("china", "flower"))
+EVALUATIONS = 500
+WEIGHT = 1e9  # of each layer in the published code: far above the optimiser's tolerances
+
+MARKS = (50, 100, 200, EVALUATIONS)  # evaluations of theirs whose loss ours has to reach
+FLAT = 0.5  # of the loss at the start: what a flat picture has
+
+Loss = Callable[[Tensor], Tensor]
+Curve = list[tuple[float, float]]  # seconds, lowest loss so far
+
+
+def network(weights: str | None) -> Network:
+    """Return VGG-19 with average pooling; every filter's mean activation 1 for trained weights.
+
+    Random filters are not normalised one by one: some hardly respond, and would be blown up.
+    """
+    model = cp.load_model("vgg19", weights=weights, pooling="avg", device="cpu")
+    assert isinstance(model, Network)
+    if weights is None:
+        return model
+    return normalised(model, [cp.exemplar(name, size=224) for name in cp.list_exemplars()])
+
+
+def published(loss: Loss, start: Tensor) -> Curve:
+    """Return the curve of the published procedure.
+
+    With its defaults the optimiser takes steps without looking where they lead, and now and then
+    ends in a flat picture; then it is run again with the line search that it offers.
+    """
+    curve = _published(loss, start, None)
+    return curve if curve[-1][1] < FLAT * curve[0][1] else _published(loss, start, "strong_wolfe")
+
+
+def _published(loss: Loss, start: Tensor, line_search: str | None) -> Curve:
+    # In grey levels, of which an image has 256: a step of rate 1 is meant for those.
+    pixels = (255 * start).requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [pixels], max_iter=EVALUATIONS, max_eval=EVALUATIONS, line_search_fn=line_search
+    )
+    curve: Curve = []
+    began = time.perf_counter()
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = WEIGHT * loss(pixels / 255)
+        value.backward()
+        reached = min([value.item() / WEIGHT, *(found for _, found in curve[-1:])])
+        curve.append((time.perf_counter() - began, reached))
+        return value
+
+    optimiser.step(closure)
+    return curve
+
+
+def texture_terms(model: Network, exemplar: Tensor, layers: list[str]) -> list[Term]:
+    """Return the terms of the paper's loss: each layer 1 / (4 N^2) ||G - T||^2.
+
+    G is that of features relative to the layer's mean activation, which normalised weights make 1.
+    """
+    features = model.features(exemplar, layers)
+    terms = match("texture", model, layers, plain_gram, exemplar)
+    weights = [
+        float(term.size())
+        / (4 * term.target.shape[-1] ** 2)
+        / float(features[term.layer].mean()) ** 4
+        for term in terms
+    ]
+    return [dataclasses.replace(t, weight=w) for t, w in zip(terms, weights, strict=True)]
+
+
+def total(model: Network, terms: list[Term]) -> Loss:
+    """Return the loss of the terms, as the published code computes it: one after the other."""
+    layers = [term.layer for term in terms]
+
+    def loss(images: Tensor) -> Tensor:
+        features = model.features(images, layers)
+        return torch.stack(
+            [term.weight * term.loss(features[term.layer])[0] for term in terms]
+        ).sum()
+
+    return loss
+
+
+def ours(objective: Objective, start: Tensor, evaluations: int, target: float) -> Curve:
+    """Return the curve of ours, until the target is reached."""
+    curve: Curve = []
+    weights = torch.tensor(objective.weights)
+    began = time.perf_counter()
+
+    def watch(moment: Moment) -> None:
+        curve.append((time.perf_counter() - began, float(moment.terms[0] @ weights)))
+
+    size = (int(start.shape[-2]), int(start.shape[-1]))
+    synthesize(
+        lambda index: objective,
+        [Level(size, evaluations)],
+        start,
+        {},
+        precision="float32",
+        target_loss=target,
+        watch=watch,
+    )
+    return curve
+
+
+def compare_texture(model: Network, exemplar: Tensor, evaluations: int) -> dict[str, float]:
+    """Return a row of textures: the published procedure against ours."""
+    size = (int(exemplar.shape[-2]), int(exemplar.shape[-1]))
+    terms = texture_terms(model, exemplar, TEXTURE_LAYERS)
+    white = torch.randn(exemplar.shape, generator=runtime.generator(0)) / 255
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    theirs = published(total(model, terms), white + mean)
+    start = noise_like(exemplar, size, 0)
+    return _row(theirs, ours(Objective(model, terms), start, evaluations, theirs[-1][1]), terms)
+
+
+def compare_style(
+    model: Network, content: Tensor, painting: Tensor, evaluations: int
+) -> dict[str, float]:
+    """Return a row of style transfers: the published procedure against ours."""
+    style = texture_terms(model, painting, STYLE_LAYERS)
+    (kept,) = match("content", model, [CONTENT_LAYER], unchanged, content)
+    weight = CONTENT_SHARE * sum(term.weight for term in style)
+    terms = [*style, dataclasses.replace(kept, weight=weight)]
+    theirs = published(total(model, terms), content.clone())
+    return _row(theirs, ours(Objective(model, terms), content, evaluations, theirs[-1][1]), terms)
+
+
+def _row(theirs: Curve, mine: Curve, terms: list[Term]) -> dict[str, float]:
+    scale = sum(term.weight for term in terms)
+    row = {"loss": theirs[-1][1] / scale, "seconds": theirs[-1][0], "ours": mine[-1][0]}
+    row["evaluations"] = len(mine)
+    for mark in MARKS:
+        seconds, target = theirs[min(mark, len(theirs)) - 1]
+        if theirs[-1][1] > FLAT * theirs[0][1]:
+            target = -math.inf  # a flat picture is nothing to be compared with
+        reached = next((spent for spent, loss in mine if loss <= target), math.nan)
+        row[f"ratio at {mark}"] = seconds / reached
+    return row
+
+
+def share_of_rate(model: Network, side: int) -> None:
+    """Print the rate of one evaluation relative to that of a large matrix product."""
+    exemplar = image_files.resize(cp.exemplar("brick"), (side, side))
+    terms = texture_terms(model, exemplar, TEXTURE_LAYERS)
+    operations = 0.0
+    height, channels = side, 3
+    for layer, module in _convolutions(model):
+        height = int(model.features(exemplar, [layer])[layer].shape[-1])
+        channels = module.out_channels
+        operations += 2 * 9 * module.in_channels * channels * height**2
+        if layer == "conv4_4":
+            break
+    # Backward to the pixels alone: each convolution once more.
+    operations *= 2
+    for precision in (torch.float32, torch.bfloat16):
+        objective = Objective(model, terms, precision=precision)
+        matrix = torch.rand(4096, 4096).to(precision)
+        product = best(partial(torch.matmul, matrix, matrix))
+        rate = 2 * 4096**3 / product
+        spent = best(partial(objective, exemplar))
+        reached = operations / spent
+        print(
+            f"{str(precision).removeprefix('torch.')}: matrix product {rate / 1e9:.0f} GFLOP/s; an "
+            f"evaluation at {side} in {spent:.3f} s, {reached / 1e9:.0f} GFLOP/s: "
+            f"{reached / rate:.0%}"
+        )
+
+
+def _convolutions(model: Network) -> list[tuple[str, torch.nn.Conv2d]]:
+    modules = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    names = [layer for layer in model.layers if layer.startswith("conv")]
+    return list(zip(names, modules, strict=True))
+
+
+def best(action: Callable[[], object], turns: int = 5) -> float:
+    """Return the shortest of several times."""
+    action()
+    times = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def show(what: str, row: dict[str, float]) -> None:
+    print(what, "  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How fast synthesis is, against the published.")
+    parser.add_argument("what", nargs="*", default=["rate", "texture", "style"])
+    parser.add_argument("--weights", help="a file of VGG-19's weights; random without")
+    parser.add_argument("--exemplars", type=int, default=len(EXEMPLARS))
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--style-size", type=int, default=512)
+    parser.add_argument("--evaluations", type=int, default=1200, help="at most, of ours")
+    chosen = parser.parse_args()
+    print(runtime.versions(), f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
+    model = network(chosen.weights)
+    ratios = []
+    if "rate" in chosen.what:
+        share_of_rate(model, chosen.size)
+    if "texture" in chosen.what:
+        for name in EXEMPLARS[: chosen.exemplars]:
+            exemplar = image_files.resize(cp.exemplar(name), (chosen.size, chosen.size))
+            row = compare_texture(model, exemplar, chosen.evaluations)
+            ratios.append(row[f"ratio at {EVALUATIONS}"])
+            show(f"texture {name}:", row)
+        compared = [ratio for ratio in ratios if not math.isnan(ratio)]
+        print(f"median ratio {statistics.median(compared or [math.nan]):.2f} of {len(compared)}")
+    if "style" in chosen.what:
+        for content, painting in STYLES[: chosen.exemplars]:
+            scene = image_files.resize(cp.exemplar(content), chosen.style_size)
+            style = image_files.resize(cp.exemplar(painting), chosen.style_size)
+            show(f"style {content}:", compare_style(model, scene, style, chosen.evaluations))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
