@@ -1,8 +1,9 @@
 """How well do the representations of HMAX, CNNs and simpler models tell objects under variation?
 
 The same linear readout names the category of objects it was not trained on, from the layers of
-each model, at low, medium and high variation of position, size and rotation, in front of
-photographs and scattered parts (the design of Majaj et al. 2015 and Cadieu et al. 2014):
+each model, at low, medium and high variation of position, size and rotation, on a uniform
+background and in front of photographs and scattered parts (after Majaj et al. 2015 and Cadieu et
+al. 2014):
 
     python analyses/performance_gap.py [--quick] [--model vgg19 ...]
 """
@@ -29,19 +30,22 @@ MODELS = {
     "VGG, self-supervised": ("objects-vgg:self-supervised", ["pool4"], 64),
     "VGG, trained": ("objects-vgg", ["pool4"], 64),
 }
+BACKGROUNDS = {"blank": "on a uniform background", "clutter": "in clutter"}
 SIDE = 128  # of the pictures, before they are resized for a model
 # Exemplars that no network was trained on: a readout learns from some and is tested on others.
 LEARNT, TESTED = range(2000, 2040), range(3000, 3040)
 READOUT = "logistic"
 
 
-def pictures(variation: str, images: int, seed: int) -> tuple[cp.StimulusSet, np.ndarray]:
+def pictures(
+    variation: str, background: str, images: int, seed: int
+) -> tuple[cp.StimulusSet, np.ndarray]:
     """Return pictures, two thirds to learn from, and which are held out to test on."""
     held = np.arange(images) >= 2 * images // 3
     arrays, tables = [], []
     for exemplars, number, series in ((LEARNT, (~held).sum(), 0), (TESTED, held.sum(), 1)):
         scenes = ObjectScenes(
-            SIDE, variation, "clutter", exemplars=exemplars, seed=10 * seed + series
+            SIDE, variation, background, exemplars=exemplars, seed=10 * seed + series
         )
         drawn = scenes.pictures(range(number)).permute(0, 2, 3, 1).numpy()
         arrays.extend((255 * drawn).round().astype(np.uint8))
@@ -57,10 +61,10 @@ def features(spec: str, layers: list[str], side: int, stimuli, device: str) -> n
     return np.concatenate([values.reshape(len(values), -1) for values in found], axis=1)
 
 
-def accuracy(name: str, variation: str, settings) -> pd.DataFrame:
+def accuracy(name: str, variation: str, background: str, settings) -> pd.DataFrame:
     """Return a row: how well new objects are named from one model's layers."""
     spec, layers, side = models(settings)[name]
-    stimuli, held = pictures(variation, images(settings), settings.seed)
+    stimuli, held = pictures(variation, background, images(settings), settings.seed)
     units = features(spec, layers, side, stimuli, settings.device)
     result: xr.Dataset = cp.decoding.decode(
         units,
@@ -73,7 +77,8 @@ def accuracy(name: str, variation: str, settings) -> pd.DataFrame:
         seed=settings.seed,
     )
     lower, upper = result["accuracy_interval"].values
-    row = {"model": name, "variation": variation, "accuracy": float(result["accuracy"])}
+    row = {"model": name, "background": BACKGROUNDS[background], "variation": variation}
+    row["accuracy"] = float(result["accuracy"])
     units_of = {"lower": lower, "upper": upper, "units": units.shape[1], "images": len(held)}
     objects = stimuli.table["object"][held].nunique()
     return pd.DataFrame([{**row, **units_of, "tested": int(held.sum()), "objects": objects}])
@@ -98,14 +103,18 @@ def measure(found: Study, settings) -> pd.DataFrame:
     rows = [
         found.remember(
             "accuracy",
-            lambda name=name, variation=variation: accuracy(name, variation, settings),
+            lambda name=name, variation=variation, background=background: accuracy(
+                name, variation, background, settings
+            ),
             model=models(settings)[name],
             weights=fingerprint(models(settings)[name][0]),
             name=name,
             variation=variation,
+            background=background,
             images=images(settings),
             seed=settings.seed,
         )
+        for background in BACKGROUNDS
         for name in models(settings)
         for variation in VARIATIONS
     ]
@@ -137,7 +146,13 @@ def main() -> None:
     found.figure(
         "accuracy",
         interval_curves(
-            table, x="variation", y="accuracy", curve="model", reference=chance, percent=True
+            table,
+            x="variation",
+            y="accuracy",
+            curve="model",
+            panel="background",
+            reference=chance,
+            percent=True,
         ),
         f"Share of {int(table['tested'].iloc[0])} pictures of "
         f"{int(table['objects'].iloc[0])} new objects whose category, one of "
@@ -148,30 +163,35 @@ def main() -> None:
 
 def shows(table: pd.DataFrame, chance: float) -> str:
     """Return what the table shows, with its statistics."""
-    high = table[table["variation"] == "high"].set_index("model")
-
-    def told(name: str) -> str:
-        row = high.loc[name]
-        return f"{name} {row['accuracy']:.1%} [{row['lower']:.1%}, {row['upper']:.1%}]"
-
-    chain = ["VGG, trained", "HMAX C2", "V1", "pixels"]
-    apart = [
-        f"{above} over {below}: "
-        + (
-            "intervals apart"
-            if high.loc[above, "lower"] > high.loc[below, "upper"]
-            else "intervals overlap"
-        )
-        for above, below in itertools.pairwise(chain)
-    ]
     first = table.iloc[0]
     return paragraphs(
-        f"At high variation, with chance at {chance:.1%}: "
-        + ", ".join(told(name) for name in high.index)
-        + ".",
-        "; ".join(apart) + ".",
+        f"Chance is {chance:.1%}.",
+        *(
+            _told(table[table["background"] == place], place)
+            for place in dict.fromkeys(table["background"])
+        ),
         f"A {READOUT} readout learnt from {int(first['images'] - first['tested'])} pictures of "
         f"{len(LEARNT)} exemplars a category and was tested on {int(first['tested'])} of others.",
+    )
+
+
+def _told(table: pd.DataFrame, place: str) -> str:
+    """Return the accuracies at high variation, and which intervals are apart."""
+    high = table[table["variation"] == "high"].set_index("model")
+    values = ", ".join(
+        f"{name} {row['accuracy']:.1%} [{row['lower']:.1%}, {row['upper']:.1%}]"
+        for name, row in high.iterrows()
+    )
+    apart = {
+        f"{above} over {below}": high.loc[above, "lower"] > high.loc[below, "upper"]
+        for above, below in itertools.pairwise(["VGG, trained", "HMAX C2", "V1", "pixels"])
+    }
+    yes = ", ".join(name for name, is_apart in apart.items() if is_apart)
+    no = ", ".join(name for name, is_apart in apart.items() if not is_apart)
+    return paragraphs(
+        f"At high variation {place}: {values}.",
+        f"Intervals lie apart for {yes}." if yes else "",
+        f"They overlap for {no}, an order that these pictures do not show." if no else "",
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from .canvas import GREY, MARKERS, colour_of, legend_below, new_figure, styled
+from .canvas import GREY, MARKERS, colour_of, new_figure, styled
 from .tables import check_columns, check_finite
 
 SPREAD = 0.35  # of the distance between two places: how far curves are moved apart
@@ -63,8 +63,10 @@ def interval_curves(
     palette = colour_of(table[curve])
     numeric = pd.api.types.is_numeric_dtype(table[x])
     places = list(dict.fromkeys(table[x]))
-    width = 3.2 if numeric else max(2.4, 0.55 * len(places) + 0.4)
-    figure = new_figure(width * len(panels) + 0.6, 3.1)
+    width = 3.0 if numeric else max(2.6, 0.5 * len(places) + 0.4)
+    names = [*palette, *([] if reference is None else [reference_name])]
+    beside = 0.08 * max(len(str(name)) for name in names) + 0.6
+    figure = new_figure(width * len(panels) + beside, 3.1)
     axes: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     markers = dict(zip(palette, MARKERS * 4, strict=False))
     shift = dict(zip(palette, np.linspace(-0.5, 0.5, len(palette)) * SPREAD, strict=True))
@@ -81,9 +83,11 @@ def interval_curves(
         if reference is not None:
             ax.axhline(reference, color=GREY, linewidth=0.8, linestyle=":")
         if not numeric:
-            long = max(len(str(place)) for place in places) > 5
+            room = width / len(places)
+            long = max(len(str(place)) for place in places) * 0.075 > room
             ax.set_xticks(range(len(places)), [str(place) for place in places])
-            ax.tick_params(axis="x", rotation=45 if long else 0)
+            if long:
+                ax.tick_params(axis="x", rotation=90)
         ax.set_xlabel(x)
         if shown is not None:
             ax.set_title(str(shown))
@@ -96,5 +100,5 @@ def interval_curves(
     ]
     if reference is not None:
         handles.append(Line2D([], [], color=GREY, linestyle=":", label=reference_name))
-    legend_below(figure, handles)
+    figure.legend(handles=handles, loc="outside right upper", handlelength=1.4)
     return figure
