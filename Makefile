@@ -1,5 +1,5 @@
 # make demo: the whole path on built-in pictures.  make test: lint, types and tests.
-# make report: the quick version of every analysis.  make docs: the user guide.
+# make report: the analyses, in small, and one page of them.  make docs: the user guide.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,8 @@ demo: $(VENV)/.installed
 	$(BIN)/cnnperception demo
 
 report: $(VENV)/.installed
-	$(BIN)/cnnperception report --quick
+	$(BIN)/python analyses/performance_gap.py --quick
+	$(BIN)/cnnperception report
 
 docs: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

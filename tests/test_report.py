@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import io
 import json
@@ -17,8 +18,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
-from cnnperception import figures, runtime
+from cnnperception import figures, runtime, studies
+from cnnperception.cli import app
 from cnnperception.report import Picture, Section, Table, write_report
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -260,3 +263,39 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, sections, 
         write_report(path, "T", sections, {})
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_studies_become_one_page_with_figures_findings_and_limits(tmp_path):
+    chosen = argparse.Namespace(output=tmp_path / "gap", quick=True, seed=3)
+    found = studies.study("gap", "The gap", "Who sees more?", chosen)
+    table = pd.DataFrame({"model": ["a", "b"], "level": [1, 1], "share": [0.2, 0.7]})
+    found.table("shares", table)
+    found.figure(
+        "shares", figures.interval_curves(table, x="level", y="share", curve="model"), "Two models."
+    )
+    found.conclude("b sees more.", "Two models alone.")
+    result = CliRunner().invoke(app, ["report", "--reports", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for text in ("The gap", "Who sees more?", "b sees more.", "Two models alone.", "Two models."):
+        assert text in page
+    assert "data:image/png;base64," in page
+    assert (tmp_path / "gap" / "shares.pdf").exists()
+
+
+def test_a_remembered_step_is_computed_once_for_the_same_settings(tmp_path):
+    found = studies.study("gap", "", "", argparse.Namespace(output=tmp_path / "gap"))
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return pd.DataFrame({"n": [len(calls)]})
+
+    assert found.remember("step", compute, seed=1)["n"].tolist() == [1]
+    assert found.remember("step", compute, seed=1)["n"].tolist() == [1]
+    assert found.remember("step", compute, seed=2)["n"].tolist() == [2]
+
+
+def test_without_findings_the_report_says_what_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run the scripts in analyses"):
+        studies.assemble(tmp_path, tmp_path / "index.html")

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "stimuli": synthesis.stimulus_set,
     "extract": analysis.extract,
     "rsa": analysis.rsa,
+    "report": overview.report,
 }
 for name, command in COMMANDS.items():
     app.command(name)(explained(command))

@@ -47,3 +47,20 @@ def models(
         typer.echo(layer)
     for purpose, layers in model.recommended.items():
         typer.echo(f"recommended for {purpose}: {', '.join(layers)}", err=True)
+
+
+def report(
+    reports: Annotated[
+        Path, typer.Option(help="Folder with what the scripts in analyses/ have written.")
+    ] = Path("reports"),
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="HTML file; index.html in that folder.")
+    ] = None,
+) -> None:
+    """Write one page of what all analyses have found: questions, figures, limits.
+
+    Example: cnnperception report
+    """
+    from ..studies import assemble
+
+    typer.echo(assemble(reports, output or reports / "index.html"))
