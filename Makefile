@@ -11,6 +11,7 @@ demo: $(VENV)/.installed
 
 report: $(VENV)/.installed
 	$(BIN)/python analyses/performance_gap.py --quick
+	$(BIN)/python analyses/texture_layers.py --quick
 	$(BIN)/cnnperception report
 
 docs: $(VENV)/.created pyproject.toml

@@ -1,0 +1,132 @@
+"""What do textures gain from deeper layers, and from training?
+
+Textures are synthesised from the first layer alone, then from more and deeper ones (after Gatys,
+Ecker & Bethge 2015, figure 2), with the same network trained, self-supervised and untrained:
+
+    python analyses/texture_layers.py [--quick] [--model vgg19 ...]
+"""
+
+import pandas as pd
+from torch import Tensor
+
+import cnnperception as cp
+from cnnperception.studies import arguments, load, paragraphs, study
+
+MODELS = {
+    "trained": "objects-vgg",
+    "self-supervised": "objects-vgg:self-supervised",
+    "untrained": "objects-vgg:none",
+}
+EXEMPLARS = ("brick", "gravel", "ihc")
+SIDE = 160
+
+
+def sets(model: cp.models.VisionModel) -> list[tuple[str, ...]]:
+    """Return the recommended texture layers, one more at a time."""
+    layers = model.recommended["texture"]
+    return [layers[: count + 1] for count in range(len(layers))]
+
+
+def parameters(model: cp.models.VisionModel, layers: tuple[str, ...], image: Tensor) -> int:
+    """Return how many numbers the layers' Gram matrices hold, each pair of channels once."""
+    widths = [features.shape[1] for features in model.features(image, layers).values()]
+    return sum(width * (width + 1) // 2 for width in widths)
+
+
+def main() -> None:
+    settings = arguments(
+        __doc__,
+        "texture_layers",
+        model={"action": "append", "help": "a further model, e.g. vgg19 or vgg19:none"},
+        evaluations={"type": int, "help": "of each texture; 200, or 60 with --quick"},
+    )
+    found = study(
+        "texture_layers",
+        "Textures by depth of the layers",
+        "What do textures gain from deeper layers, and from the training of the network?",
+        settings,
+    )
+    evaluations = settings.evaluations or (60 if settings.quick else 200)
+    exemplars = EXEMPLARS[:1] if settings.quick else EXEMPLARS
+    named = MODELS | {spec: spec for spec in settings.model or []}
+    rows = []
+    for exemplar in exemplars:
+        picture = cp.images.resize(cp.exemplar(exemplar), (SIDE, SIDE))
+        drawn, titles = [], []
+        for name, spec in named.items():
+            model = load(spec, settings.device)
+            drawn.append(picture[0])
+            titles.append(exemplar)
+            for layers in sets(model):
+                file = found.output / "textures" / f"{exemplar}_{name.replace(':', '_')}"
+                file = file.with_name(f"{file.name}_{layers[-1]}_{evaluations}_{settings.seed}.png")
+                if not file.exists():
+                    result = cp.texture(
+                        picture,
+                        model=model,
+                        layers=layers,
+                        statistic="mean-covariance",
+                        evaluations=evaluations,
+                        seed=settings.seed,
+                        progress=True,
+                    )
+                    cp.images.write(file, result.image, result.provenance)
+                made = cp.images.read(file)[0]
+                drawn.append(made)
+                titles.append(f"{name}, {layers[-1]}")
+                filters = cp.verdict(made, picture[0])
+                row = {"exemplar": exemplar, "network": name, "deepest": layers[-1]}
+                row["parameters"] = parameters(model, layers, picture.to(device_of(model)))
+                row["error"] = (filters["error"] / filters["noise"]).mean()
+                row["floor"] = (filters["floor"] / filters["noise"]).mean()
+                rows.append(row)
+        found.figure(
+            exemplar,
+            cp.figures.contact_sheet(drawn, titles, columns=len(drawn) // len(named)),
+            f"The exemplar, {exemplar}, and textures that match the means and covariances of the "
+            "layers up to the one named.",
+        )
+    table = pd.DataFrame(rows)
+    found.table("textures", table)
+    found.conclude(shows(table), LIMITS)
+
+
+def device_of(model: cp.models.VisionModel) -> str:
+    """Return where a model is."""
+    state = model.state_dict()
+    return str(next(iter(state.values())).device) if state else "cpu"
+
+
+def shows(table: pd.DataFrame) -> str:
+    """Return what the table shows."""
+    last = table.groupby(["exemplar", "network"], sort=False).tail(1)
+    means = last.groupby("network", sort=False)["error"].mean()
+    first = table.groupby(["exemplar", "network"], sort=False).head(1)
+    shallow = first.groupby("network", sort=False)["error"].mean()
+    return paragraphs(
+        "An independent model judges: the mean error of the Gram matrices of random filters, of "
+        "which nothing was matched, relative to noise of the exemplar's colours. From the first "
+        "layer alone: " + _listed(shallow) + ".",
+        f"From all layers to the deepest: {_listed(means)}.",
+        f"The exemplar's own halves have {last['floor'].mean():.2g}.",
+        f"Textures of {table['exemplar'].nunique()} exemplars, one of each; the layers' Gram "
+        f"matrices hold {table['parameters'].min()} to {table['parameters'].max()} numbers.",
+    )
+
+
+def _listed(values: pd.Series) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in values.items())
+
+
+LIMITS = (
+    "The supervised network's statistics are also hard to reach: on brick the largest relative "
+    "loss left after 200 evaluations is 0.02, after 800 still 0.003, where the untrained network's "
+    "is below 0.0004, so part of what looks worse was not matched, and part of it is not asked "
+    "for. The networks are small and saw pictures of 64 pixels in training; the judge is a model "
+    "too, not an observer; and coarse-to-fine synthesis lets shallow layers see far in reduced "
+    "pictures. One seed for each texture: differences between networks have no interval."
+)
+
+
+if __name__ == "__main__":
+    main()
