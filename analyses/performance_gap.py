@@ -17,7 +17,7 @@ import xarray as xr
 import cnnperception as cp
 from cnnperception.figures import interval_curves
 from cnnperception.objects import CATEGORIES, VARIATIONS, ObjectScenes
-from cnnperception.studies import Study, arguments, load, paragraphs, study
+from cnnperception.studies import MORE_MODELS, Study, arguments, load, paragraphs, study
 
 # what it is called: (model, its layers, side of the images it is shown)
 MODELS = {
@@ -100,14 +100,16 @@ def images(settings) -> int:
 
 def measure(found: Study, settings) -> pd.DataFrame:
     """Return the table of all models at all levels."""
+    shown = models(settings)
+    weights = {name: fingerprint(spec) for name, (spec, _, _) in shown.items()}
     rows = [
         found.remember(
             "accuracy",
             lambda name=name, variation=variation, background=background: accuracy(
                 name, variation, background, settings
             ),
-            model=models(settings)[name],
-            weights=fingerprint(models(settings)[name][0]),
+            model=shown[name],
+            weights=weights[name],
             name=name,
             variation=variation,
             background=background,
@@ -115,7 +117,7 @@ def measure(found: Study, settings) -> pd.DataFrame:
             seed=settings.seed,
         )
         for background in BACKGROUNDS
-        for name in models(settings)
+        for name in shown
         for variation in VARIATIONS
     ]
     return pd.concat(rows, ignore_index=True)
@@ -130,7 +132,7 @@ def main() -> None:
     settings = arguments(
         __doc__,
         "performance_gap",
-        model={"action": "append", "help": "a further model, e.g. vgg19 or vgg19:none"},
+        model=MORE_MODELS,
         images={"type": int, "help": "pictures of a level; 2400, or 480 with --quick"},
     )
     found = study(

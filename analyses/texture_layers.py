@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 import cnnperception as cp
-from cnnperception.studies import arguments, load, paragraphs, study
+from cnnperception.studies import MORE_MODELS, arguments, load, paragraphs, study
 
 MODELS = {
     "trained": "objects-vgg",
@@ -37,7 +37,7 @@ def main() -> None:
     settings = arguments(
         __doc__,
         "texture_layers",
-        model={"action": "append", "help": "a further model, e.g. vgg19 or vgg19:none"},
+        model=MORE_MODELS,
         evaluations={"type": int, "help": "of each texture; 200, or 60 with --quick"},
     )
     found = study(
@@ -49,12 +49,12 @@ def main() -> None:
     evaluations = settings.evaluations or (60 if settings.quick else 200)
     exemplars = EXEMPLARS[:1] if settings.quick else EXEMPLARS
     named = MODELS | {spec: spec for spec in settings.model or []}
+    loaded = {name: load(spec, settings.device) for name, spec in named.items()}
     rows = []
     for exemplar in exemplars:
         picture = cp.images.resize(cp.exemplar(exemplar), (SIDE, SIDE))
         drawn, titles = [], []
-        for name, spec in named.items():
-            model = load(spec, settings.device)
+        for name, model in loaded.items():
             drawn.append(picture[0])
             titles.append(exemplar)
             for layers in sets(model):
@@ -74,11 +74,13 @@ def main() -> None:
                 made = cp.images.read(file)[0]
                 drawn.append(made)
                 titles.append(f"{name}, {layers[-1]}")
-                filters = cp.verdict(made, picture[0])
+                judged = cp.verdict(made, picture[0])
                 row = {"exemplar": exemplar, "network": name, "deepest": layers[-1]}
-                row["parameters"] = parameters(model, layers, picture.to(device_of(model)))
-                row["error"] = (filters["error"] / filters["noise"]).mean()
-                row["floor"] = (filters["floor"] / filters["noise"]).mean()
+                row["parameters"] = parameters(
+                    model, layers, picture.to(cp.models.device_of(model))
+                )
+                row["error"] = (judged["error"] / judged["noise"]).mean()
+                row["floor"] = (judged["floor"] / judged["noise"]).mean()
                 rows.append(row)
         found.figure(
             exemplar,
@@ -89,12 +91,6 @@ def main() -> None:
     table = pd.DataFrame(rows)
     found.table("textures", table)
     found.conclude(shows(table), LIMITS)
-
-
-def device_of(model: cp.models.VisionModel) -> str:
-    """Return where a model is."""
-    state = model.state_dict()
-    return str(next(iter(state.values())).device) if state else "cpu"
 
 
 def shows(table: pd.DataFrame) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from . import runtime
 from .activation_store import Layout, finished_store, open_store, resume_or_create
 from .images import ImageError
-from .models.interface import VisionModel, fingerprint, resolve_layers
+from .models.interface import VisionModel, device_of, fingerprint, resolve_layers
 from .readouts import READOUTS, Layer, Readout, check
 from .stimuli import StimulusSet
 
@@ -112,7 +112,7 @@ def extract(
         features = model.features(images, names)
         return {name: readouts[name].apply(features[name]) for name in names}
 
-    shapes = _shapes(respond, usable, common, _device(model))
+    shapes = _shapes(respond, usable, common, device_of(model))
     batch = _batch_size(batch_size, shapes)
     provenance = {
         "model": {"name": model.name, **model.provenance, "sha256": identity["model"]},
@@ -130,7 +130,7 @@ def extract(
         pending = None
         for rows, images in _ahead(reader, usable, bar, waiting, batch, common):
             with torch.no_grad():
-                responses = respond(images.to(_device(model)))
+                responses = respond(images.to(device_of(model)))
             values = {name: response.float().cpu().numpy() for name, response in responses.items()}
             _check_finite(values, [usable.ids[i] for i in rows], model.name)
             if pending is not None:
@@ -139,10 +139,6 @@ def extract(
         if pending is not None:
             pending.result()
     return target.finish()
-
-
-def _device(model: VisionModel) -> torch.device:
-    return next((t.device for t in model.state_dict().values()), torch.device("cpu"))
 
 
 def _chosen_readouts(
@@ -176,7 +172,7 @@ def _prepared(
         parts = np.array_split(rows, -(-len(rows) // LARGEST_BATCH))
         with torch.no_grad():
             found = [
-                model.features(stimuli.batch(p.tolist(), size).to(_device(model)), [layer])[layer]
+                model.features(stimuli.batch(p.tolist(), size).to(device_of(model)), [layer])[layer]
                 for p in parts
             ]
         return torch.cat(found)

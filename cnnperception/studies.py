@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FINDINGS = "findings.json"
 REPORTS = Path("reports")
 CACHE = ".cache"
+# The option --model of a script, for `arguments`.
+MORE_MODELS = {"action": "append", "help": "a further model, e.g. vgg19 or vgg19:none"}
 
 
 @dataclasses.dataclass

@@ -79,9 +79,8 @@ def load(
     from ..models.registry import EMBEDDED, NETWORKS
 
     options: dict[str, Any] = {"seed": seed}
-    if (
-        name not in EMBEDDED or name in NETWORKS
-    ):  # weights and pooling are a matter of networks alone
+    # Weights and pooling are a matter of networks alone.
+    if name not in EMBEDDED or name in NETWORKS:
         options |= {"weights": weights, "pooling": pooling}
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("weights", "").lower() == "none":

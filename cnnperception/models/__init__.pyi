@@ -8,6 +8,7 @@ from .hmax import HMAX as HMAX
 from .hmax import Prototypes as Prototypes
 from .hmax import ViewTuned as ViewTuned
 from .interface import VisionModel as VisionModel
+from .interface import device_of as device_of
 from .interface import fingerprint as fingerprint
 from .interface import receptive_field as receptive_field
 from .interface import resolve_layers as resolve_layers

@@ -135,6 +135,11 @@ def _summary(layers: Sequence[str]) -> str:
     return f"{', '.join(layers[:12])}, ... {', '.join(layers[-6:])} ({len(layers)} in all)"
 
 
+def device_of(model: VisionModel) -> torch.device:
+    """Return where a model's weights are; the CPU when it has none."""
+    return next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+
+
 def fingerprint(model: VisionModel) -> str:
     """Return a SHA-256 over a model's name, provenance and every weight.
 
@@ -268,7 +273,7 @@ def receptive_field(model: VisionModel, layer: str, limit: int = 512) -> int:
 
 def _seen(model: VisionModel, layer: str, size: int) -> tuple[int, int]:
     """Return the first and last row or column of a square image that the middle units see."""
-    device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+    device = device_of(model)
     noise = torch.rand((2, 3, size, size), generator=torch.Generator().manual_seed(0))
     images = noise.to(device).requires_grad_()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, Unpack
 
@@ -17,7 +16,7 @@ from .objective import Objective, PixelTerm, Term, in_colours_of, out_of_range
 from .pooled_statistics import pooled_terms
 from .pooling_windows import PoolingWindows, log_polar_windows
 from .pyramid import Level
-from .run import FAILED, Running, SynthesisResult, synthesize
+from .run import Running, SynthesisResult, synthesize, warn_of_distances
 from .solver import Precondition
 from .texture import noise_like
 from .tiling import PositionMeasure
@@ -142,7 +141,7 @@ def foveated_metamer(
     )
     distances = _distances(model, terms, begun.clamp(0, 1), result.images)
     if result.finished:
-        _warn_of_failure(model, distances)
+        warn_of_distances(model, "pooled statistics", distances)
     return dataclasses.replace(result, provenance={**result.provenance, "distances": distances})
 
 
@@ -215,14 +214,3 @@ def _distances(
             "to_start": missed / scale if missed else 0.0,
         }
     return distances
-
-
-def _warn_of_failure(model: VisionModel, distances: dict[str, dict[str, float]]) -> None:
-    failed = [layer for layer, distance in distances.items() if distance["to_start"] > FAILED]
-    if failed:
-        warnings.warn(
-            f"the image did not come near the pooled statistics of {', '.join(failed)} of "
-            f"{model.name}: they are still more than {FAILED} of the start's distance away; try "
-            "more evaluations or another seed",
-            stacklevel=3,
-        )

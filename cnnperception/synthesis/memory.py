@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..models.interface import VisionModel
+from ..models.interface import VisionModel, device_of
 from .tiling import Tiles, fitting_tiles
 
 HISTORY = 20  # pairs that L-BFGS keeps where there is room
@@ -43,8 +43,7 @@ def bytes_per_pixel(model: VisionModel, layers: Sequence[str]) -> float:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    like = next(iter(model.state_dict().values()), torch.zeros(()))
-    image = torch.full((1, 3, PROBE, PROBE), 0.5, device=like.device).requires_grad_()
+    image = torch.full((1, 3, PROBE, PROBE), 0.5, device=device_of(model)).requires_grad_()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         features = model.features(image, layers)
     kept = sum(saved.values()) + sum(f.numel() * f.element_size() for f in features.values())
@@ -86,8 +85,7 @@ def tiles_for(
     if memory is None and pixels <= SMALL:
         return None
     layers = list(dict.fromkeys(layers))
-    like = next(iter(model.state_dict().values()), torch.zeros(()))
-    budget = memory if memory is not None else SHARE * free_bytes(like.device)
+    budget = memory if memory is not None else SHARE * free_bytes(device_of(model))
     cost = bytes_per_pixel(model, layers) * WORKSPACE
     if pixels * cost <= budget:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Unpack
 
@@ -15,7 +14,7 @@ from ..models.interface import VisionModel, resolve_layers
 from . import setup
 from .objective import Objective, PixelTerm, centred, in_colours_of, match, out_of_range
 from .pyramid import Level, coarse_to_fine
-from .run import FAILED, Running, SynthesisResult, synthesize
+from .run import Running, SynthesisResult, synthesize, warn_of_distances
 from .texture import noise_like
 
 # Maxima and rectification have many local minima: features that jump into the wrong place or
@@ -149,7 +148,7 @@ def metamer(
     first = begin((height, width)).clamp(0, 1)
     distances = _distances(model, chosen, source, first, result.images)
     if result.finished:
-        _warn_of_failure(model, distances)
+        warn_of_distances(model, "features", distances)
     return dataclasses.replace(result, provenance={**result.provenance, "distances": distances})
 
 
@@ -203,14 +202,3 @@ def _distances(
             for name, scale in scales.items()
         }
     return distances
-
-
-def _warn_of_failure(model: VisionModel, distances: dict[str, dict[str, float]]) -> None:
-    failed = [layer for layer, distance in distances.items() if distance["to_start"] > FAILED]
-    if failed:
-        warnings.warn(
-            f"the image did not come near the features of {', '.join(failed)} of {model.name}: "
-            f"they are still more than {FAILED} of the start's distance away; try more "
-            "evaluations or another seed",
-            stacklevel=3,
-        )

@@ -7,7 +7,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from .. import images as image_files
 from .. import runtime
+from ..models.interface import VisionModel
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
@@ -343,6 +344,21 @@ def _table(losses: list[Any]) -> pd.DataFrame:
         for column, term in enumerate(names)
     ]
     return pd.DataFrame(rows, columns=list(LOSS_COLUMNS))
+
+
+def warn_of_distances(model: VisionModel, what: str, distances: Mapping[str, Any]) -> None:
+    """Warn of layers whose distance "to_start" says that most of the way is left.
+
+    `what` tells of what the distances are: "features".
+    """
+    failed = [layer for layer, distance in distances.items() if distance["to_start"] > FAILED]
+    if failed:
+        warnings.warn(
+            f"the image did not come near the {what} of {', '.join(failed)} of {model.name}: "
+            f"they are still more than {FAILED} of the start's distance away; try more "
+            "evaluations or another seed",
+            stacklevel=3,
+        )
 
 
 class _Bar:

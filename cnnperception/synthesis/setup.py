@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import runtime
-from ..models.interface import VisionModel, fingerprint, receptive_field, wrap_around
+from ..models.interface import VisionModel, device_of, fingerprint, receptive_field, wrap_around
 from ..models.registry import load_model
 from .measures import MEASURES
 from .memory import tiles_for
@@ -50,7 +50,7 @@ def prepare(image: Tensor, model: VisionModel, role: str) -> Tensor:
             f"the {role} must be in [0, 1]; its values run from {float(batched.min()):.3g} to "
             f"{float(batched.max()):.3g} (divide 8-bit pixels by 255)"
         )
-    device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+    device = device_of(model)
     return batched.to(device=device, dtype=torch.float32)
 
 
@@ -179,7 +179,7 @@ def check_sees_all(model: VisionModel, layers: Sequence[str], image: Tensor, rol
 
 def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Level]) -> None:
     """Raise ValueError when the images of a schedule cannot wrap around in a model's layers."""
-    device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
+    device = device_of(model)
     for level in levels:
         blank = torch.zeros((1, 3, *level.size), device=device)
         with torch.no_grad(), wrap_around(model):
