@@ -48,28 +48,29 @@ def vectors(patterns: np.ndarray) -> np.ndarray:
 
 
 def experiments(
-    bootstrap: str, share: float, count: int, seed: int
+    bootstrap: str, share: float, count: int, seed: int, size: int = STIMULI
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the RDMs of models A and B, (2, pair), and of the subjects, (subject, pair).
 
-    `share` is how much of the subjects' common features are those of the models, half of each.
+    `share` is how much of the subjects' common features are those of the models, half of each;
+    `size` the number of stimuli.
     """
     rng = np.random.default_rng([seed, list(DRAWN).index(bootstrap)])
 
     def stimuli() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        a, b, neither = rng.normal(size=(3, STIMULI, FEATURES))
+        a, b, neither = rng.normal(size=(3, size, FEATURES))
         return a, b, neither
 
     def subjects() -> np.ndarray:
         return rng.normal(size=(SUBJECTS, FEATURES, FEATURES)) / np.sqrt(FEATURES)
 
     fixed_stimuli, fixed_subjects = stimuli(), subjects()
-    own_fixed = rng.normal(size=(STIMULI, FEATURES))
+    own_fixed = rng.normal(size=(size, FEATURES))
     surplus = None
     for _ in range(count):
         a, b, neither = stimuli() if "stimuli" in DRAWN[bootstrap] else fixed_stimuli
         # A subject sees features of its own through weights of its own.
-        own = rng.normal(size=(STIMULI, FEATURES)) if "stimuli" in DRAWN[bootstrap] else own_fixed
+        own = rng.normal(size=(size, FEATURES)) if "stimuli" in DRAWN[bootstrap] else own_fixed
         weights = subjects() if "subjects" in DRAWN[bootstrap] else fixed_subjects
         models = np.stack([vectors(a), vectors(b)])
         common = np.sqrt(share / 2) * np.concatenate([a, b], axis=1)
@@ -113,10 +114,12 @@ def stacked(values: np.ndarray, letter: str) -> xr.DataArray:
     return rsa.concat({f"{letter}{i}": rsa.condensed(v) for i, v in enumerate(values)})
 
 
-def simulate(bootstrap: str, share: float, count: int, n_boot: int, seed: int) -> pd.DataFrame:
+def simulate(
+    bootstrap: str, share: float, count: int, n_boot: int, seed: int, size: int
+) -> pd.DataFrame:
     """Return a row an experiment: the p-values, the similarity of model A and its interval."""
     rows = []
-    drawn = experiments(bootstrap, share, count, seed)
+    drawn = experiments(bootstrap, share, count, seed, size)
     what = f"{bootstrap}, share {share:g}"
     for number, (models, data) in enumerate(runtime.progress(drawn, what, show=True, total=count)):
         result = rsa.evaluate(
@@ -199,6 +202,7 @@ def draw(table: pd.DataFrame) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=1000)
+    parser.add_argument("--stimuli", type=int, default=STIMULI, help="of an experiment")
     parser.add_argument("--n-boot", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="200 experiments of each kind")
@@ -210,7 +214,8 @@ def main() -> None:
     found = []
     for bootstrap in DRAWN:
         for share in (0.0, 0.5):
-            found.append(simulate(bootstrap, share, count, settings.n_boot, settings.seed))
+            size, n_boot = settings.stimuli, settings.n_boot
+            found.append(simulate(bootstrap, share, count, n_boot, settings.seed, size))
     table = pd.concat(found, ignore_index=True)
     rates = summary(table)
     settings.output.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,16 @@ a block of either order from comparing its places, for all blocks at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from .ranks import Ranked, sort, tie_bounds
+
+# Elements to be compared at a time: as many as stay in a processor's cache.
+_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
 
 
 def kendall(x: Ranked, y: Ranked, weights: Tensor, needed: Tensor, method: str) -> Tensor:
@@ -34,30 +39,55 @@ def kendall(x: Ranked, y: Ranked, weights: Tensor, needed: Tensor, method: str) 
     -------
     Tensor, shape (sample, n_x, n_y)
     """
-    sample, row, column = needed.nonzero(as_tuple=True)
-    x_sorted, x_weights = _sorted(x, weights)
-    y_sorted, y_weights = _sorted(y, weights)
-    tied_x, tied_y = _tied(x_sorted, x_weights), _tied(y_sorted, y_weights)
     total = weights.sum(dim=1)
     # Exact: no sum is larger than all weights together. Half the bytes are half the time.
-    exact = torch.float32 if not len(total) or total.max() < 2**24 else torch.float64
-    ties = bool((y_sorted[..., 1:] == y_sorted[..., :-1]).any())
-    ordered = _in_both_orders(
-        (2 * x.ranks).int()[sample, row],
-        _inverse(y.order, torch.int32)[sample, column],
-        y_sorted[sample, column] if ties else None,
-        y_weights.to(exact)[sample, column],
-    )
-    difference = total[:, None, None] ** 2 - tied_x[:, :, None] - tied_y[:, None, :]
-    difference = difference[sample, row, column] + ordered.tied_both - 4 * ordered.inversions()
-    found = torch.zeros(needed.shape, dtype=weights.dtype, device=weights.device)
-    if method == "tau-a":
-        every = (total * (total - 1))[sample]
+    exact = weights.float() if not len(total) or total.max() < 2**24 else weights
+    if x.ties or y.ties:
+        in_both_orders, tied_x, tied_y = _with_ties(x, y, exact)
     else:
-        untied = [total[:, None] ** 2 - tied for tied in (tied_x, tied_y)]
-        every = (untied[0][sample, row] * untied[1][sample, column]).sqrt()
-    found[sample, row, column] = torch.where(every > 0, difference / every, 0.0)
+        in_both_orders, tied_x, tied_y = _without_ties(x, y, exact)
+    found = torch.zeros(needed.shape, dtype=weights.dtype, device=weights.device)
+    at_once = max(1, _ELEMENTS.get(weights.device.type, 2**20) // max(1, weights.shape[1]))
+    for which in needed.nonzero().split(at_once):
+        sample, row, column = which.unbind(dim=1)
+        ordered = in_both_orders(sample, row, column)
+        found[sample, row, column] = _taus(
+            total[sample],
+            tied_x[sample, row],
+            tied_y[sample, column],
+            ordered.tied_both,
+            ordered.inversions(),
+            method,
+        )
     return found
+
+
+def _taus(
+    total: Tensor,
+    tied_x: Tensor,
+    tied_y: Tensor,
+    tied_both: Tensor,
+    inversions: Tensor,
+    method: str,
+) -> Tensor:
+    """Return Kendall's taus from counts of weighted pairs, all Tensors of one shape.
+
+    Parameters
+    ----------
+    total : Tensor
+        The sum of the weights.
+    tied_x, tied_y, tied_both : Tensors
+        The sum over runs of elements tied in x, in y and in both of their squared weight.
+    inversions : Tensor
+        The weight of pairs that are strictly in opposite order.
+    method : {"tau-a", "tau-b", "kendall"}
+    """
+    difference = total**2 - tied_x - tied_y + tied_both - 4 * inversions
+    if method == "tau-a":
+        every = total * (total - 1)
+    else:
+        every = ((total**2 - tied_x) * (total**2 - tied_y)).sqrt()
+    return torch.where(every > 0, difference / every, 0.0)
 
 
 class _InBothOrders:
@@ -94,49 +124,89 @@ class _InBothOrders:
         # Comparing within blocks costs n x side, the table (n / side)^3: measured to balance.
         shift = places.bit_length() // 2
         blocks = (places - 1 >> shift) + 1
-        cell = (self.y_places >> shift).long()
-        cell += (torch.arange(places, device=device) >> shift) * blocks
-        table = torch.zeros(
-            (comparisons, blocks * blocks), dtype=self.x_weights.dtype, device=device
-        )
+        first = (torch.arange(places, device=device) >> shift) * blocks
+        # Small numbers for as long as they fit.
+        small = torch.promote_types(self.y_places.dtype, _narrow(blocks * blocks))
+        cell = ((self.y_places >> shift).to(small) + first.to(small)).long()
+        table = self.x_weights.new_zeros((comparisons, blocks * blocks))
         table = table.scatter_add_(1, cell, self.x_weights).unflatten(1, (blocks, -1))
-        # Of each cell, the weight in later blocks of x and lower blocks of y: two products with
-        # a triangle of ones, each a single large one.
-        above = torch.ones((blocks, blocks), dtype=table.dtype, device=device).triu(1)
-        lower = (table.flatten(0, 1) @ above).view_as(table)
-        later_below = (lower.mT.flatten(0, 1) @ above.T).view_as(table).mT
-        between = (table.double() * later_below).sum(dim=(1, 2))
+        # Of each cell, the weight in later blocks of x, and that in higher blocks of y.
+        in_block = table.sum(dim=2, keepdim=True)
+        higher = in_block - table.cumsum(2)
+        later = table.sum(dim=1, keepdim=True) - table.cumsum(1)
+        exact = float(in_block.max()) * float(later.max()) < 2**24
+        between = (later * higher if exact else later.double() * higher).sum(
+            dim=(1, 2), dtype=torch.float64
+        )
         within_x = _within_blocks(self.y_places, self.x_weights, 1 << shift)
         # Pairs within a block of x too have been counted already.
         within_y = _within_blocks(self.x_places >> shift, self.y_weights, 1 << shift)
         return between + within_x + within_y
 
 
+# (sample, row, column) of each comparison -> its elements, and what ties in x and in y
+_Prepared = tuple[Callable[[Tensor, Tensor, Tensor], _InBothOrders], Tensor, Tensor]
+
+
+def _without_ties(x: Ranked, y: Ranked, weights: Tensor) -> _Prepared:
+    """Prepare vectors no two elements of which tie: they need no sort to be compared."""
+    narrow = _narrow(weights.shape[1])
+    x_places, y_places = (_inverse(vectors.order, narrow) for vectors in (x, y))
+    x_weights, y_weights = (
+        weights[:, None].expand(v.order.shape).gather(2, v.order) for v in (x, y)
+    )
+    # An element ties with itself alone, as often as it is there.
+    tied = weights.double().square().sum(dim=1)
+
+    def in_both_orders(sample: Tensor, row: Tensor, column: Tensor) -> _InBothOrders:
+        return _InBothOrders(
+            x_places[sample, row].gather(1, y.order[sample, column]),
+            y_places[sample, column].gather(1, x.order[sample, row]),
+            x_weights[sample, row],
+            y_weights[sample, column],
+            tied[sample],
+        )
+
+    tied_x, tied_y = (tied[:, None].expand(v.order.shape[:2]) for v in (x, y))
+    return in_both_orders, tied_x, tied_y
+
+
+def _with_ties(x: Ranked, y: Ranked, weights: Tensor) -> _Prepared:
+    """Prepare vectors whose elements may tie."""
+    x_sorted, x_weights = _sorted(x, weights)
+    y_sorted, y_weights = _sorted(y, weights)
+    x_ranks, y_places = (2 * x.ranks).int(), _inverse(y.order, torch.int32)
+
+    def in_both_orders(sample: Tensor, row: Tensor, column: Tensor) -> _InBothOrders:
+        return _in_both_orders(
+            x_ranks[sample, row],
+            y_places[sample, column],
+            y_sorted[sample, column],
+            y_weights[sample, column],
+        )
+
+    return in_both_orders, _tied(x_sorted, x_weights), _tied(y_sorted, y_weights)
+
+
 def _in_both_orders(
-    x_ranks: Tensor, y_places: Tensor, y_sorted: Tensor | None, y_weights: Tensor
+    x_ranks: Tensor, y_places: Tensor, y_sorted: Tensor, y_weights: Tensor
 ) -> _InBothOrders:
     """Put elements, given by x's rank and y's place, in the order of x, ties in that of y.
 
-    `y_sorted` holds the ranks of y in ascending order where there are ties among them.
+    `y_sorted` holds the ranks of y in ascending order.
     """
     places = x_ranks.shape[1]
     bits = places.bit_length()
-    largest = int(x_ranks.max()) if x_ranks.numel() else 0
-    if y_sorted is not None and y_sorted.numel():
-        largest = max(largest, int(y_sorted.max()))
+    largest = max((int(ranks.max()) for ranks in (x_ranks, y_sorted) if ranks.numel()), default=0)
     if bits + largest.bit_length() > 62:
         raise ValueError(f"Kendall's tau of {places} pairs of stimuli is out of reach: use 'rho-a'")
     wide = torch.int32 if bits + largest.bit_length() < 31 else torch.int64
-    narrow = torch.int16 if places < 2**15 else torch.int32
+    narrow = _narrow(places)
     mask = (1 << bits) - 1
     # One sort of whole numbers carries the rank and which element it is.
     keys = sort((x_ranks.to(wide) << bits).bitwise_or_(y_places.to(wide)))
     order = (keys & mask).long()
     x_weights = y_weights.gather(1, order)
-    squares = (y_weights.double() ** 2).sum(dim=1)
-    if y_sorted is None:
-        x_places = _inverse(order, narrow)
-        return _InBothOrders(x_places, order.to(narrow), x_weights, y_weights, squares)
     y_ranks = y_sorted.gather(1, order)
     x_ranks = keys >> bits
     same = (x_ranks[:, 1:] == x_ranks[:, :-1]) & (y_ranks[:, 1:] == y_ranks[:, :-1])
@@ -148,8 +218,13 @@ def _in_both_orders(
         _inverse(order, narrow),
         x_weights,
         x_weights.gather(1, order),
-        _squares_of_runs(same, x_weights.double()),
+        _squares_of_runs(same, x_weights),
     )
+
+
+def _narrow(places: int) -> torch.dtype:
+    """Return the smallest type that counts so many places."""
+    return torch.int16 if places < 2**15 else torch.int32
 
 
 def _inverse(order: Tensor, dtype: torch.dtype) -> Tensor:
@@ -169,7 +244,7 @@ def _tied(ordered: Tensor, weights: Tensor) -> Tensor:
 
 def _squares_of_runs(same: Tensor, weights: Tensor) -> Tensor:
     """Return the sum over runs of ties of their squared weight."""
-    start, end = tie_bounds(same, weights)
+    start, end = tie_bounds(same, weights.double())
     return (weights * (end - start)).sum(dim=-1)
 
 

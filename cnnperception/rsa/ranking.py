@@ -24,7 +24,7 @@ class RankedSample:
     Attributes
     ----------
     values : Tensor, shape (sample, row, pair)
-        The dissimilarities of models' RDMs.
+        The dissimilarities of models' RDMs, or their ranks.
     subjects : Ranked, shape (sample, subject, pair)
         Mean ranks of subjects' RDMs.
     weights : Tensor, shape (sample, pair)
@@ -52,6 +52,7 @@ class RankedSample:
         Parameters
         ----------
         pool_weights : Tensor, shape (sample, pool, subject)
+            Whole numbers.
         needed : bool Tensor, shape (sample, pool, subject)
 
         Returns
@@ -65,7 +66,8 @@ class RankedSample:
             pools = pool_weights @ self.subjects.ranks
         weights = self.weights.expand(len(pools), -1)
         subjects = self.subjects.expand(len(pools), -1, -1)
-        ranks = ranked(pools, weights[:, None].expand_as(pools))
+        # Ranks are multiples of a half.
+        ranks = ranked((2 * pools).long(), weights[:, None].expand_as(pools))
         return rank_similarity(ranks, subjects, weights, self.method, needed)
 
     def of_weighted(self, first: int, weights: Tensor, needed: Tensor) -> Tensor:
@@ -118,7 +120,8 @@ def ranked_sample(
 
     Parameters
     ----------
-    rows, subjects : Tensors, shape (rdm, pair), float64
+    rows, subjects : Tensors, shape (rdm, pair)
+        Dissimilarities, or whole numbers in the same order.
     pairs : int Tensor, shape (2, pair)
         The two stimuli of each pair.
     counts : Tensor, shape (sample, stimulus)

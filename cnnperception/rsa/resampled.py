@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import runtime
 from . import moments, ranking
 from .ceiling import noise_ceiling
+from .ranks import dense_ranks
 
 Chunk = TypeVar("Chunk")
 Part = TypeVar("Part")
@@ -71,6 +72,11 @@ class Problem:
     @property
     def linear(self) -> bool:
         return self.method in moments.METHODS
+
+    @cached_property
+    def ranks(self) -> tuple[Tensor, Tensor]:
+        """Models' and subjects' dissimilarities as whole numbers in the same order."""
+        return dense_ranks(self.models), dense_ranks(self.subjects)
 
 
 def evaluate_samples(
@@ -140,7 +146,7 @@ def chunk_size(problem: Problem) -> int:
         return max(1, _LINEAR_VALUES // max(pairs, problem.stimuli**2, rows * rows))
     values = _RANK_VALUES.get(problem.models.device.type, 2**20)
     if problem.method not in ("spearman", "rho-a"):
-        values //= 2  # Kendall's comparisons take more room
+        values *= 2  # Kendall's comparisons are cut into portions of their own
     return max(1, values // (pairs * rows))
 
 
@@ -185,7 +191,5 @@ def _sample(
             lambda needed: products.similarities(),
             lambda weights, needed: products.of_pools(weights),
         )
-    ranked = ranking.ranked_sample(
-        problem.models, problem.subjects, problem.pairs, counts, problem.method
-    )
+    ranked = ranking.ranked_sample(*problem.ranks, problem.pairs, counts, problem.method)
     return ranked.similarities, ranked.of_pools
