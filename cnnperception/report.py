@@ -97,8 +97,7 @@ def write_report(
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    if not sections:
-        raise ValueError("a report needs at least one section")
+    checked(sections)
     templates = Environment(
         loader=PackageLoader("cnnperception"),
         autoescape=True,
@@ -116,6 +115,12 @@ def write_report(
     return Path(path)
 
 
+def checked(sections: Sequence[Section]) -> None:
+    """Raise ValueError when there is no section."""
+    if not sections:
+        raise ValueError("a report needs at least one section")
+
+
 def _section(section: Section, number: int) -> dict[str, Any]:
     return {
         "id": f"section-{number}",
@@ -127,9 +132,7 @@ def _section(section: Section, number: int) -> dict[str, Any]:
 
 
 def _picture(picture: Picture, section: str) -> dict[str, Any]:
-    if not (picture.caption or picture.alt):
-        raise ValueError(f"a picture in section {section!r} has neither caption nor alt text")
-    png, width, height = _png(picture.source)
+    png, width, height = picture_as_png(picture, section)
     return {
         "data": base64.b64encode(png).decode("ascii"),
         "width": width,
@@ -139,8 +142,20 @@ def _picture(picture: Picture, section: str) -> dict[str, Any]:
     }
 
 
+def picture_as_png(picture: Picture, section: str) -> tuple[bytes, int, int]:
+    """Return a picture as PNG, and the width and height to show it at, in CSS pixels.
+
+    Raises
+    ------
+    ValueError
+        When it has neither caption nor alt text; the section is named then.
+    """
+    if not (picture.caption or picture.alt):
+        raise ValueError(f"a picture in section {section!r} has neither caption nor alt text")
+    return _png(picture.source)
+
+
 def _png(source: Any) -> tuple[bytes, int, int]:
-    """Return a picture as PNG, and the width and height to show it at, in CSS pixels."""
     if isinstance(source, Figure):
         buffer = io.BytesIO()
         source.savefig(buffer, format="png", dpi=_FIGURE_DPI)
@@ -158,6 +173,23 @@ def _png(source: Any) -> tuple[bytes, int, int]:
 
 
 def _table(table: Table, section: str) -> dict[str, Any]:
+    header, rows = _cells(table, section)
+    return {"caption": table.caption, "header": header, "rows": rows}
+
+
+def table_as_text(table: Table, section: str) -> tuple[list[str], list[list[str]]]:
+    """Return a table's header and rows as text, numbers with four digits.
+
+    Raises
+    ------
+    TypeError
+        When it is not of a DataFrame; the section is named then.
+    """
+    header, rows = _cells(table, section)
+    return header, [[text for text, _ in row] for row in rows]
+
+
+def _cells(table: Table, section: str) -> tuple[list[str], list[list[tuple[str, bool]]]]:
     frame = table.frame
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
@@ -170,11 +202,7 @@ def _table(table: Table, section: str) -> dict[str, Any]:
         header = [*(str(name or "") for name in frame.index.names), *header]
         names = [name if isinstance(name, tuple) else (name,) for name in frame.index]
         rows = [(*name, *row) for name, row in zip(names, rows, strict=True)]
-    return {
-        "caption": table.caption,
-        "header": header,
-        "rows": [[_cell(value) for value in row] for row in rows],
-    }
+    return header, [[_cell(value) for value in row] for row in rows]
 
 
 def _cell(value: Any) -> tuple[str, bool]:

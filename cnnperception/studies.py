@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import runtime
+from . import images, runtime
 from .files import atomic_path, json_text, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from .models import VisionModel
+    from .synthesis import SynthesisResult
 
 FINDINGS = "findings.json"
 REPORTS = Path("reports")
@@ -66,14 +68,47 @@ class Study:
         **depends
             All that the table depends on: JSON values. Another value, another table.
         """
-        described = json.dumps({"step": step, **depends}, sort_keys=True, default=str)
-        key = hashlib.sha256(described.encode()).hexdigest()[:16]
-        path = self.output.parent / CACHE / self.name / f"{step}-{key}.csv"
+        path = self._kept(step, depends, ".csv")
         if not path.exists():
             table = compute()
             with atomic_path(path) as temporary:
                 table.to_csv(temporary, index=False)
         return pd.read_csv(path)
+
+    def remember_image(
+        self, step: str, make: Callable[[], SynthesisResult], **depends: Any
+    ) -> Tensor:
+        """Return an image that an earlier run has made, or make it.
+
+        Parameters
+        ----------
+        step, **depends
+            As for `remember`.
+        make : callable
+            Its first image is kept, with 8 bits a channel.
+
+        Returns
+        -------
+        Tensor, shape (1, 3, height, width)
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When the synthesis was interrupted; nothing is kept.
+        """
+        path = self._kept(step, depends, ".png")
+        if not path.exists():
+            result = make()
+            if not result.finished:
+                raise KeyboardInterrupt
+            images.write(path, result.image, result.provenance)
+        return images.read(path)
+
+    def _kept(self, step: str, depends: Mapping[str, Any], suffix: str) -> Path:
+        """Return the file of a step that depends on these values."""
+        described = json.dumps({"step": step, **depends}, sort_keys=True, default=str)
+        key = hashlib.sha256(described.encode()).hexdigest()[:16]
+        return self.output.parent / CACHE / self.name / f"{step}-{key}{suffix}"
 
     def figure(self, name: str, figure: Figure, caption: str) -> None:
         """Write a figure as PNG and PDF, and list it."""
@@ -152,6 +187,26 @@ def load(text: str, device: str) -> VisionModel:
     return load_model(name, device=device, weights=None if weights == "none" else weights)
 
 
+def compared(text: str, side: int) -> tuple[tuple[str, ...], int]:
+    """Return the layers of a further model that suit a comparison, and the side of its images.
+
+    Parameters
+    ----------
+    text : str
+        The model, as `load` takes it.
+    side : int
+        In pixels; a model that takes images of one size alone has its own.
+
+    Returns
+    -------
+    tuple of str, int
+        The layers that the model recommends, or all.
+    """
+    model = load(text, "cpu")
+    layers = model.recommended.get("compare") or model.layers
+    return tuple(layers), getattr(model, "image_size", None) or side
+
+
 def paragraphs(*sentences: str) -> str:
     """Return sentences joined to a paragraph, without those that are empty."""
     return " ".join(sentence.strip() for sentence in sentences if sentence.strip())
@@ -159,6 +214,8 @@ def paragraphs(*sentences: str) -> str:
 
 def assemble(reports: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
     """Write one page of all studies in a folder of reports: question, figures, findings, limits.
+
+    The same as a PDF lies beside it.
 
     Parameters
     ----------
@@ -173,6 +230,7 @@ def assemble(reports: str | os.PathLike[str], output: str | os.PathLike[str]) ->
         When there is nothing to report.
     """
     from .report import Picture, Section, write_report
+    from .report_pdf import write_pdf
 
     found = {path.parent.name: path for path in Path(reports).glob(f"*/{FINDINGS}")}
     if not found:
@@ -191,6 +249,7 @@ def assemble(reports: str | os.PathLike[str], output: str | os.PathLike[str]) ->
         ]
         sections.append(Section(record["title"], text, pictures))
         settings[name] = {"settings": record["settings"], "tables": record["tables"]}
+    write_pdf(Path(output).with_suffix(".pdf"), TITLE, sections, settings)
     return write_report(output, TITLE, sections, settings)
 
 

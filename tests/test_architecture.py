@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "activations": {"models", "stimuli", "images", "readouts", "activation_store"},
     "decoding": {"models", "stimuli"},
     "report": {"figures", "images"},
+    "report_pdf": {"report"},
     "datasets": {"stimuli", "rsa"},
 }
 TOP = {"cli", "demo", "evaluation", "stimulus_sets", "parallel", "recipes", "studio", "studies"}
