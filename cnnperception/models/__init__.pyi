@@ -4,6 +4,7 @@ from .baselines import Pixels as Pixels
 from .baselines import PortillaSimoncelli as PortillaSimoncelli
 from .baselines import Silhouette as Silhouette
 from .convnets import TorchvisionNetwork as TorchvisionNetwork
+from .hierarchy import Hierarchy as Hierarchy
 from .hmax import HMAX as HMAX
 from .hmax import Prototypes as Prototypes
 from .hmax import ViewTuned as ViewTuned
@@ -14,6 +15,7 @@ from .interface import receptive_field as receptive_field
 from .interface import resolve_layers as resolve_layers
 from .neocognitron import Neocognitron as Neocognitron
 from .random_filters import RandomFilters as RandomFilters
+from .random_multiscale import RandomMultiscale as RandomMultiscale
 from .registry import list_models as list_models
 from .registry import load_model as load_model
 from .vgg import normalised as normalised

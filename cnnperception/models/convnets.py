@@ -10,7 +10,7 @@ from torch import nn
 
 from . import vgg
 from . import weights as weight_files
-from .network import Network, check_pooling
+from .network import ZEROS, Network, check_padding, check_pooling, padded
 from .tracing import readable_modules, seeded, stages, without_numbers
 
 # Networks with auxiliary classifiers, whose published weights expect pixels in [-1, 1]: they
@@ -48,6 +48,8 @@ class TorchvisionNetwork(Network):
         get Caffe's preprocessing.
     pooling : {"max", "avg"}
         "avg" replaces every maximum pooling, as Gatys et al. do for synthesis.
+    padding : {"zeros", "reflect", "replicate", "circular"}
+        What convolutions see beyond the borders of their input.
     seed : int
         Of random weights.
 
@@ -72,12 +74,15 @@ class TorchvisionNetwork(Network):
         *,
         weights: str | os.PathLike[str] | None = "DEFAULT",
         pooling: str = "max",
+        padding: str = "zeros",
         seed: int = 0,
     ):
         check_pooling(pooling)
+        check_padding(padding)
         if pooling == "avg" and name in POOLS_BY_FUNCTION:
             raise ValueError(f"{name} pools inside its blocks, out of reach; use pooling='max'")
         network, found, whole = _build(name, weights, seed)
+        padded(network, padding)
         if vgg.is_vgg(name):
             paths, channels_last = vgg.layer_paths(network), frozenset[str]()
             if not whole:
@@ -106,6 +111,8 @@ class TorchvisionNetwork(Network):
             recommended=recommended,
         )
         self.receptive_fields = fields
+        if padding != ZEROS:
+            self.provenance["padding"] = padding
 
 
 def _build(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from .interface import check_images, check_layers, read_modules
 
 POOLINGS = ("max", "avg")
+ZEROS = "zeros"
+PADDINGS = (ZEROS, "reflect", "replicate", "circular")
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,19 @@ def average_pooling(network: nn.Module, name: str) -> None:
             count_include_pad=False,
         )
         setattr(network.get_submodule(parent), child, average)
+
+
+def check_padding(padding: str) -> None:
+    """Raise ValueError unless the kind of padding exists."""
+    if padding not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}")
+
+
+def padded(network: nn.Module, padding: str) -> None:
+    """Let every convolution see something else than zeros beyond the borders of its input."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and padding != ZEROS:
+            module.padding_mode = padding  # type: ignore[assignment]
 
 
 def _channels_second(response: Tensor, channels_last: bool) -> Tensor:

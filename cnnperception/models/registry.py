@@ -21,6 +21,12 @@ def _random_filters(**options: Any) -> nn.Module:
     return RandomFilters(**options)
 
 
+def _random_multiscale(**options: Any) -> nn.Module:
+    from .random_multiscale import RandomMultiscale
+
+    return RandomMultiscale(**options)
+
+
 def _hmax(**options: Any) -> nn.Module:
     from .hmax import HMAX
 
@@ -75,6 +81,10 @@ EMBEDDED: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         "multi-scale random filters; the embedded default for synthesis (Ustyuzhaninov 2017)",
         _random_filters,
     ),
+    "random-multiscale": (
+        "one layer of random filters of 3 to 55 pixels, as published (Ustyuzhaninov 2017)",
+        _random_multiscale,
+    ),
     "hmax": ("S1, C1, S2, C2 of HMAX (Serre et al. 2007)", _hmax),
     "neocognitron": ("S- and C-cells that grew on digits (Fukushima 2003)", _neocognitron),
     "objects-vgg": ("a small VGG trained on rendered objects", _objects_vgg),
@@ -118,8 +128,9 @@ def load_model(
         "auto" takes CUDA, then MPS, then the CPU.
     **options
         What the model takes. torchvision's and timm's networks: `weights` ("DEFAULT", a path to
-        a state dict, or None for random ones), `pooling` ("max" or "avg"), `seed`. The embedded
-        models: the keyword arguments of their classes in `cnnperception.models`.
+        a state dict, or None for random ones), `pooling` ("max" or "avg"), `seed`, and
+        torchvision's `padding`. The embedded models: the keyword arguments of their classes in
+        `cnnperception.models`.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def _moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
 
 def _transport(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
     covariance = _covariance(means.double())
-    variance = covariance.diagonal(dim1=1, dim2=2).mean()
+    variance = covariance.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     ridge = LEAST_VARIANCE * variance.clamp(min=torch.finfo(variance.dtype).tiny)
     identity = torch.eye(covariance.shape[-1]).to(covariance)
 
@@ -183,7 +183,7 @@ def together(*measures: Measure) -> Measure:
 
     def measure(source: Tensor) -> Statistic:
         statistics = [measure(source) for measure in measures]
-        sizes = [statistic(source).norm() for statistic in statistics]
+        sizes = [flatten(one(source)).norm(dim=1, keepdim=True) for one in statistics]
 
         def statistic(features: Tensor) -> Tensor:
             parts = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..models.interface import VisionModel, wrap_around
-from ..statistics import channel_covariance, product_sums
+from ..statistics import channel_covariance, flatten, product_sums
 from .solver import Precondition, unpreconditioned
 from .tiling import (
     EachPosition,
@@ -109,6 +109,8 @@ class Objective:
         Work tile by tile, to the same numbers in less memory.
     precision : torch.dtype
         In which the model computes, where torch deems that safe: bfloat16 is a rougher guide.
+    bounds : (Tensor, Tensor), optional
+        The lowest and highest values of pixels, (1, 3, 1, 1), for searches that keep to them.
     """
 
     model: VisionModel
@@ -118,6 +120,7 @@ class Objective:
     precondition: Precondition = unpreconditioned
     tiles: Tiles | None = None
     precision: torch.dtype = torch.float32
+    bounds: tuple[Tensor, Tensor] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -189,8 +192,8 @@ def match(
     layers : sequence of str
     measure : callable
         The source's features -> the statistic to match: one of `MEASURES`, `unchanged`, ...
-    source : Tensor, shape (1, 3, height, width)
-        RGB in [0, 1].
+    source : Tensor, shape (1 or batch, 3, height, width)
+        RGB in [0, 1]; of several, each is the source of one image of the batch.
     weight : float
         Shared among the layers: each gets `weight / len(layers)`.
     tiles : Tiles, optional
@@ -225,7 +228,7 @@ def _check_responses(kind: str, model: VisionModel, features: dict[str, Tensor])
                 f"the responses of layer {layer!r} of {model.name} to the {kind} image are not "
                 "all finite; check the weights, or use full precision"
             )
-        if not response.any():
+        if not flatten(response).any(dim=1).all():
             raise ValueError(
                 f"layer {layer!r} of {model.name} does not respond to the {kind} image at all; "
                 "leave the layer out or check the weights"
@@ -258,21 +261,29 @@ plain_gram = PositionMeasure(product_sums, _as_it_is)
 
 
 def _whiten(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
-    """Return G and W G W side by side, for the Gram matrix T of a source; see `whitened_gram`."""
-    target = means.mean(dim=0)
+    """Return G and W G W side by side, T being the Gram matrix of each source: `whitened_gram`."""
+    whiten = torch.stack([_whitening(target, positions) for target in means])
+    plain_size, white_size = _norm(means), _norm(whiten @ means @ whiten)
+
+    def finish(matrices: Tensor) -> Tensor:
+        whitened = whiten @ matrices @ whiten
+        return torch.stack([matrices / plain_size, whitened / white_size], dim=1)
+
+    return finish
+
+
+def _whitening(target: Tensor, positions: int) -> Tensor:
+    """Return (T + l I)^(-1/2), (channel, channel); see `whitened_gram`."""
     values, vectors = torch.linalg.eigh(target.cpu().double())
     values = values.clamp(min=0)
     directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
     ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.max()))
-    root = (vectors * (values + ridge).rsqrt()) @ vectors.T
-    whiten = root.to(target)
-    plain_size, white_size = target.norm(), (whiten @ target @ whiten).norm()
+    return ((vectors * (values + ridge).rsqrt()) @ vectors.T).to(target)
 
-    def finish(matrix: Tensor) -> Tensor:
-        whitened = whiten @ matrix @ whiten
-        return torch.stack([matrix / plain_size, whitened / white_size], dim=1)
 
-    return finish
+def _norm(matrices: Tensor) -> Tensor:
+    """Return the norm of each matrix, (batch, 1, 1)."""
+    return torch.linalg.matrix_norm(matrices)[:, None, None]
 
 
 # The Gram matrix G, and G in the units in which the source's is near the identity.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,6 +23,7 @@ from ..models.interface import VisionModel
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
+from .optimisers import Optimiser, Progress
 from .pyramid import Level
 from .solver import State, minimise
 
@@ -100,10 +102,29 @@ class SynthesisResult:
         """The first image, shape (3, height, width)."""
         return self.images[0]
 
-    def final_losses(self) -> pd.Series:
-        """Return the loss of each term of the first image at the end, by term."""
-        first = self.losses[self.losses["image"] == 0]
-        return first[first["evaluation"] == first["evaluation"].max()].set_index("term")["loss"]
+    def final_losses(self, image: int = 0) -> pd.Series:
+        """Return the loss of each term of an image of the batch at the end, by term."""
+        its = self.losses[self.losses["image"] == image]
+        return its[its["evaluation"] == its["evaluation"].max()].set_index("term")["loss"]
+
+    def each(self) -> list[SynthesisResult]:
+        """Return a result for each image of the batch, with its own losses and seed.
+
+        Where there are several, `provenance["batch"]` says where among them it was made.
+        """
+        if len(self.images) == 1:
+            return [self]
+        results = []
+        seeds = self.provenance.get("seed")
+        for place, image in enumerate(self.images.split(1)):
+            record = {**self.provenance, "batch": {"images": len(self.images), "place": place}}
+            if isinstance(seeds, list):
+                record |= {"seed": seeds[place], "batch": {**record["batch"], "seeds": seeds}}
+            its = self.losses[self.losses["image"] == place].assign(image=0)
+            results.append(
+                SynthesisResult(image, its.reset_index(drop=True), record, self.finished)
+            )
+        return results
 
 
 def synthesize(
@@ -112,6 +133,7 @@ def synthesize(
     start: Tensor,
     provenance: dict[str, Any],
     *,
+    optimiser: Optimiser | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 25,
@@ -133,6 +155,9 @@ def synthesize(
         At the size of the first level. Each later level starts from the enlarged result.
     provenance : dict
         What makes this synthesis this one: a checkpoint resumes only under the same.
+    optimiser : Optimiser, optional
+        In place of `minimise`; such a search cannot be stored, so that an interrupted one begins
+        anew from the image it had reached, which the provenance says as "restarted".
     progress : bool
         Show a bar with the time left.
     checkpoint : path-like, optional
@@ -168,13 +193,14 @@ def synthesize(
     MemoryError
         When memory is not enough: what to lower. The checkpoint is written first.
     """
-    mixed = is_mixed(precision, start.device)
+    mixed = is_mixed(precision, start.device) and optimiser is None
     provenance = {**provenance, "precision": "mixed" if mixed else "float32"}
     stages = _stages(schedule, mixed)
     path = None if checkpoint is None else Path(checkpoint)
     at = Checkpoint(level=0, state=None, images=start, losses=[])
     if path is not None and path.exists():
         at = load_checkpoint(path, provenance, start.device)
+    restarted = {"restarted": len(at.losses)} if at.losses and optimiser is not None else {}
     total = sum(stage.level.evaluations for stage in stages)
     bar = _Bar(total, len(at.losses), progress)
     ends = _ends([stage.level for stage in stages[at.level :]], seconds)
@@ -183,13 +209,20 @@ def synthesize(
         for number in range(at.level, len(stages)):
             stage = stages[number]
             if at.images.shape[-2:] != stage.level.size:
-                at.images = _enlarged(at.images, stage.level.size)
+                # Published procedures go on from a picture as it is written to a file.
+                last = at.images if optimiser is None else at.images.clamp(0, 1)
+                at.images = _enlarged(last, stage.level.size)
             if objective is None or stage.index != stages[number - 1].index:
                 objective = objective_at(stage.index)
             objective = dataclasses.replace(objective, precision=stage.precision)
             history = history_for(at.images, memory)
-            for state in _search(objective, stage.level, at, history, target_loss, next(ends)):
-                at.state, at.level = state, number
+            search = _search(objective, stage, at, optimiser, history)
+            for state in _until(search, target_loss, next(ends)):
+                at.level = number
+                if isinstance(state, State):
+                    at.state = state
+                else:
+                    at.images = state.images
                 row = (stage.index, stage.level.size, objective.names, state.terms.cpu())
                 at.losses.append(row)
                 bar.advance(objective, state)
@@ -199,8 +232,8 @@ def synthesize(
                     watch(Moment(stage.index, len(schedule), len(at.losses), total, names, *seen))
                 if path is not None and len(at.losses) % checkpoint_every == 0:
                     save_checkpoint(path, at, provenance)
-            assert at.state is not None
-            at.images, at.state, at.level = at.state.images, None, number + 1
+            at.images = at.images if at.state is None else at.state.images
+            at.state, at.level = None, number + 1
         finished = True
     except KeyboardInterrupt:
         if path is not None:
@@ -221,7 +254,12 @@ def synthesize(
     result = SynthesisResult(
         images=best.detach().float().clamp(0, 1),
         losses=_table(at.losses),
-        provenance={**provenance, "evaluations": len(at.losses), "finished": finished},
+        provenance={
+            **provenance,
+            **restarted,
+            "evaluations": len(at.losses),
+            "finished": finished,
+        },
         finished=finished,
     )
     if finished:
@@ -289,13 +327,14 @@ def _out_of_memory(images: Tensor, path: Path | None) -> str:
 
 
 def _search(
-    objective: Objective,
-    level: Level,
-    at: Checkpoint,
-    history: int,
-    target_loss: float | None,
-    end: float,
-) -> Iterator[State]:
+    objective: Objective, stage: _Stage, at: Checkpoint, optimiser: Optimiser | None, history: int
+) -> Generator[State | Progress, None, None]:
+    """Yield where a search is, until the evaluations of a level are spent."""
+    level = stage.level
+    if optimiser is not None:
+        done = sum(index == stage.index for index, *_ in at.losses)
+        yield from optimiser.search(objective, at.images, level.evaluations - done)
+        return
     search = minimise(
         objective,
         at.images,
@@ -307,11 +346,20 @@ def _search(
     for state in search:
         yield state
         spent = state.evaluations
-        reached = target_loss is not None and bool((state.loss <= target_loss).all())
-        if spent >= level.evaluations or reached or time.monotonic() > end:
+        if spent >= level.evaluations or (spent % 10 == 0 and bool(state.stalled().all())):
             return
-        if spent % 10 == 0 and bool(state.stalled().all()):
-            return
+
+
+def _until(
+    search: Generator[State | Progress, None, None], target_loss: float | None, end: float
+) -> Iterator[State | Progress]:
+    """Yield what a search does until the target is reached or the time is over."""
+    with contextlib.closing(search):
+        for state in search:
+            yield state
+            reached = target_loss is not None and bool((state.loss <= target_loss).all())
+            if reached or time.monotonic() > end:
+                return
 
 
 def _ends(levels: Sequence[Level], seconds: float | None) -> Iterator[float]:
@@ -369,7 +417,7 @@ class _Bar:
 
         self.bar = tqdm(total=total, initial=done, disable=not show, dynamic_ncols=True)
 
-    def advance(self, objective: Objective, state: State) -> None:
+    def advance(self, objective: Objective, state: State | Progress) -> None:
         self.bar.update()
         if not self.bar.disable and state.evaluations % 10 == 0:
             self.bar.set_postfix(loss=f"{float(state.loss.mean()):.2e}", refresh=False)

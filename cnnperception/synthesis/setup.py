@@ -69,6 +69,44 @@ def several(given: Tensor | Sequence[Tensor], model: VisionModel, role: str) -> 
     return [prepare(image, model, role) for image in listed]
 
 
+def batches(given: Tensor | Sequence[Tensor], model: VisionModel, role: str) -> list[Tensor]:
+    """Return images to be blended, each (batch, 3, height, width) for an image of its own.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or batches of several differ in number.
+    """
+    listed = [given] if isinstance(given, Tensor) else list(given)
+    if not listed:
+        raise ValueError(f"there must be at least one {role}")
+    found = [
+        torch.cat(several(one, model, role)) if one.ndim == 4 else prepare(one, model, role)
+        for one in listed
+    ]
+    counts = {len(batch) for batch in found} - {1}
+    if len(counts) > 1:
+        raise ValueError(
+            f"batches to be blended have the same number of images, or one; got {sorted(counts)}"
+        )
+    return found
+
+
+def seeds(given: int | Sequence[int], sources: Sequence[Tensor]) -> list[int]:
+    """Return a seed for each image: of each of several sources, or of several images of one.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or another number than that of the sources.
+    """
+    listed = [int(seed) for seed in given] if isinstance(given, Iterable) else [int(given)]
+    count = max(len(batch) for batch in sources)
+    if not listed or (count > 1 and len(listed) not in (1, count)):
+        raise ValueError(f"{count} exemplar(s) need as many seeds, or one; got {listed}")
+    return listed * count if len(listed) == 1 else listed
+
+
 def shares(weights: Sequence[float] | None, count: int, what: str) -> list[float]:
     """Return weights that sum to 1, alike when none are given.
 
@@ -202,11 +240,13 @@ def tiles(
     source: Tensor,
     running: Running,
     *,
+    batch: int = 1,
     wrap: bool = False,
 ) -> Tiles | None:
     """Return the tiles in which a result of a size, and its source, are to be seen, or None."""
     larger = max(size, (int(source.shape[-2]), int(source.shape[-1])), key=math.prod)
-    return tiles_for(model, layers, larger, wrap=wrap, memory=running.get("memory"))
+    memory = running.get("memory")
+    return tiles_for(model, layers, larger, batch=batch, wrap=wrap, memory=memory)
 
 
 def unwrapped(tiles: Tiles | None) -> Tiles | None:

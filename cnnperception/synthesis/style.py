@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -13,8 +13,12 @@ from .. import images as image_files
 from ..models.interface import VisionModel, resolve_layers
 from . import colour as colours
 from . import guidance, setup
-from .objective import Objective, PixelTerm, Term, match, out_of_range, total_variation, unchanged
-from .pyramid import Level, coarse_to_fine
+from .objective import Objective, PixelTerm, Term, match, total_variation, unchanged
+from .overrides import record, settled, suited
+from .presets import DEFAULT
+from .procedure import Procedure, layers_of
+from .published import Loss
+from .pyramid import Level
 from .run import Running, SynthesisResult, synthesize
 from .texture import noise_like
 
@@ -25,20 +29,21 @@ def stylize(
     content: Tensor,
     style: Tensor | Sequence[Tensor],
     *,
+    preset: str | Procedure = DEFAULT,
     model: VisionModel | None = None,
     content_layers: str | Iterable[str] | None = None,
     style_layers: str | Iterable[str] | Sequence[Sequence[str]] | None = None,
-    content_weight: float = 0.05,
+    content_weight: float | None = None,
     style_weights: Sequence[float] | None = None,
     style_scale: float = 1.0,
-    statistic: str = "whitened-gram",
+    statistic: str | None = None,
     colour: str = "style",
     masks: tuple[Tensor, Tensor] | None = None,
     smoothness: float = 0.0,
     size: int | tuple[int, int] | None = None,
-    start: str | Tensor = "content",
+    start: str | Tensor | None = None,
     seed: int = 0,
-    evaluations: int = 300,
+    evaluations: int | None = None,
     schedule: Iterable[Level] | None = None,
     **running: Unpack[Running],
 ) -> SynthesisResult:
@@ -53,19 +58,24 @@ def stylize(
         RGB in [0, 1].
     style : Tensor like `content`, or several
         Of any size. The result has something of each of several.
+    preset : str or Procedure
+        Where what is left out below comes from: "default" is the engine's own; "gatys2016" and
+        "gatys2017-hr" are papers to the letter. What is given in place of a preset's is in
+        `provenance["preset"]["differences"]`.
     model : VisionModel, optional
-        The embedded random filters when left out.
+        The preset's when left out; of "default", the embedded random filters.
     content_layers, style_layers : str or iterable of str, optional
-        Names, groups or patterns; the model's recommended layers when left out. For several
+        Names, groups or patterns. Of "default", the model's recommended layers. For several
         styles `style_layers` may be a sequence of sequences, one for each: fine layers of one
         and coarse ones of another mix their scales.
-    content_weight : float
-        Of the content's relative error against 1 for the style's: more keeps more of the scene.
+    content_weight : float, optional
+        More keeps more of the scene. Of "default", 0.05: of the content's relative error against
+        1 for the style's.
     style_weights : sequence of float, optional
         Of several styles, relative to each other; alike when left out.
     style_scale : float
         Size of the painting, and so of its strokes, relative to covering the area of the result.
-    statistic : str
+    statistic : str, optional
         How styles are compared; see `texture`.
     colour : {"style", "luminance", "affine"}
         The painting's colours; the photograph's, the style being transferred to luminance alone;
@@ -78,8 +88,8 @@ def stylize(
         Weight of the total variation.
     size : int or (int, int), optional
         Longer side, or height and width, of the result; the photograph's when left out.
-    start : {"content", "noise"} or Tensor like `content`
-        The image to begin with.
+    start : {"content", "noise"} or Tensor like `content`, optional
+        The image to begin with; "content" of every preset.
     seed : int
         Of the noise.
     evaluations, schedule, **running
@@ -92,8 +102,10 @@ def stylize(
     Raises
     ------
     ValueError
-        For empty or unknown layers, weights below zero or wrong in number, masks whose regions do
-        not pair, or an unknown start or colour.
+        For an unknown preset, empty or unknown layers, weights below zero or wrong in number,
+        masks whose regions do not pair, or an unknown start or colour.
+    OSError
+        When the weights of a preset's network are not there and cannot be downloaded.
     FloatingPointError
         For images or statistics that are not finite.
 
@@ -104,34 +116,37 @@ def stylize(
     >>> cp.stylize(content, style, evaluations=5).finished
     True
     """
-    if isinstance(start, str) and start not in ("content", "noise"):
-        raise ValueError(f"start must be 'content', 'noise' or an image; got {start!r}")
-    if colour not in COLOURS:
-        raise ValueError(f"colour must be one of {', '.join(COLOURS)}; got {colour!r}")
-    if content_weight < 0 or style_scale <= 0 or smoothness < 0:
-        raise ValueError(
-            "content_weight and smoothness must not be negative, and style_scale must be positive"
-        )
-    model = setup.default_model(model)
+    settings = settled(
+        "style",
+        preset,
+        content_layers=_listed(content_layers),
+        style_layers=_listed(style_layers),
+        content_weight=content_weight,
+        statistic=statistic,
+        start=start if isinstance(start, str) else None,
+        evaluations=evaluations,
+    )
+    _check(settings, colour, style_scale, smoothness)
+    model, settings = suited(settings, model)
     scene = setup.prepare(content, model, "content image")
     paintings = setup.several(style, model, "style image")
     shares = setup.shares(style_weights, len(paintings), "styles")
     if masks is not None and len(paintings) > 1:
         raise ValueError("masks go with one style")
-    scene_layers = resolve_layers(model, setup.recommended(model, "content", content_layers))
-    paint_layers = _style_layers(model, style_layers, len(paintings))
+    scene_layers = layers_of(settings.content_layers, content_layers is not None, model, "content")
+    paint_layers = _style_layers(model, settings, style_layers is not None, len(paintings))
     if size is not None:
         scene = image_files.resize(scene, size)
     height, width = setup.size_of(None, scene)
-    given = None if isinstance(start, str) else setup.prepare(start, model, "start")
-    measure = setup.measure(statistic)
-    levels = tuple(schedule or coarse_to_fine((height, width), evaluations))
+    settings.check((height, width), 1)
+    given = setup.prepare(start, model, "start") if isinstance(start, Tensor) else None
+    measure = setup.measure(settings.statistic)
+    levels = tuple(schedule or settings.levels((height, width)))
     wanted, drawings = _coloured(colour, scene, paintings)
 
     def drawn(number: int, level: Level) -> Tensor:
         painting = drawings[number]
-        area = painting.shape[-2] * painting.shape[-1]
-        cover = style_scale * (height * width / area) ** 0.5
+        cover = style_scale * settings.cover(painting, (height, width))
         scale = cover * level.size[0] / height
         return image_files.resize(painting, setup.scaled(painting, scale))
 
@@ -139,58 +154,81 @@ def stylize(
         level = levels[index]
         pictures = [drawn(number, level) for number in range(len(drawings))]
         fitting = [
-            setup.layers_that_fit(model, layers, picture)
+            settings.fitting(model, layers, picture)
             for layers, picture in zip(paint_layers, pictures, strict=True)
         ]
         layers = [*(layer for some in fitting for layer in some)]
-        layers += scene_layers if content_weight else ()
+        layers += scene_layers if settings.content_weight else ()
         tiles = setup.tiles(model, layers, level.size, max(pictures, key=torch.numel), running)
         terms: list[Term] = []
         for number, (picture, some) in enumerate(zip(pictures, fitting, strict=True)):
             kind = "style" if len(pictures) == 1 else f"style{number + 1}"
             if masks is None:
                 share = shares[number]
-                terms += match(kind, model, some, measure, picture, weight=share, tiles=tiles)
+                found = match(kind, model, some, measure, picture, weight=share, tiles=tiles)
             else:
                 here = guidance.resized(masks[0], level.size)
                 there = guidance.resized(masks[1], setup.size_of(None, picture))
-                terms += guidance.match_regions(kind, model, some, measure, picture, there, here)
-        if content_weight:
+                found = guidance.match_regions(kind, model, some, measure, picture, there, here)
+            terms += settings.loss.weighed(found)
+        if settings.content_weight:
             seen = image_files.resize(wanted, level.size)
             keep = match("content", model, scene_layers, unchanged, seen, tiles=tiles)
-            terms += [dataclasses.replace(t, weight=content_weight * t.weight) for t in keep]
-        limits = [PixelTerm("range", out_of_range, weight=10.0)]
+            terms += Loss(settings.content_divisor, settings.content_weight).weighed(keep)
+        limits = settings.limits(pictures[0])
         if smoothness:
             limits.append(PixelTerm("smoothness", total_variation, smoothness))
-        return Objective(model, terms, limits, tiles=tiles)
+        bounds = settings.pixel_bounds(pictures[0])
+        return Objective(model, terms, limits, tiles=tiles, bounds=bounds)
 
     provenance = setup.provenance(
         "style",
         model,
         {"content": scene, **setup.named("style", paintings)}
         | ({} if given is None else {"start": given}),
+        preset=record(
+            settings.with_layers(content_layers=scene_layers, style_layers=paint_layers[0]),
+            model,
+            (height, width),
+            blended=(len(paintings), 1),
+            style_scale=(style_scale, 1.0),
+            colour=(colour, "style"),
+            masks=(masks is not None, False),
+            smoothness=(smoothness, 0.0),
+            start_image=(given is not None, False),
+            schedule=(schedule is not None, False),
+        ),
         content_layers=list(scene_layers),
         style_layers=[list(layers) for layers in paint_layers],
-        content_weight=content_weight,
+        content_weight=settings.content_weight,
         style_weights=shares,
         style_scale=style_scale,
-        statistic=statistic,
+        statistic=settings.statistic,
         colour=colour,
         masks=None if masks is None else [setup.digest(mask) for mask in masks],
         smoothness=smoothness,
         size=[height, width],
-        start=start if isinstance(start, str) else "image",
+        start=settings.start if given is None else "image",
         seed=seed,
         schedule=[[*level.size, level.evaluations] for level in levels],
     )
     first = levels[0].size
     if given is not None:
         begin = image_files.resize(given, first)
-    elif start == "noise":
+    elif settings.start == "content":
+        begin = image_files.resize(wanted, first)
+    elif settings.noise is None:
         begin = noise_like(drawings[0], first, seed)
     else:
-        begin = image_files.resize(wanted, first)
-    result = synthesize(objective_at, levels, begin, provenance, **running)
+        begin = settings.noise.draw(drawings[0], first, seed)
+    result = synthesize(
+        objective_at,
+        levels,
+        begin,
+        provenance,
+        optimiser=settings.optimiser,
+        **settings.running(running),
+    )
     if colour == "luminance":
         brightness = colours.luminance(result.images)
         images = colours.with_luminance(scene.expand_as(result.images), brightness)
@@ -198,17 +236,32 @@ def stylize(
     return result
 
 
+def _listed(layers: Any) -> Any:
+    """Return layers that can be gone through more than once."""
+    return layers if layers is None or isinstance(layers, str) else list(layers)
+
+
+def _check(settings: Procedure, colour: str, style_scale: float, smoothness: float) -> None:
+    if settings.start not in ("content", "noise"):
+        raise ValueError(f"start must be 'content', 'noise' or an image; got {settings.start!r}")
+    if colour not in COLOURS:
+        raise ValueError(f"colour must be one of {', '.join(COLOURS)}; got {colour!r}")
+    if settings.content_weight < 0 or style_scale <= 0 or smoothness < 0:
+        raise ValueError(
+            "content_weight and smoothness must not be negative, and style_scale must be positive"
+        )
+
+
 def _style_layers(
-    model: VisionModel, layers: str | Iterable[str] | Sequence[Sequence[str]] | None, styles: int
+    model: VisionModel, settings: Procedure, given: bool, styles: int
 ) -> list[tuple[str, ...]]:
     """Return the layers of each style."""
-    listed = layers if layers is None or isinstance(layers, str) else list(layers)
-    if isinstance(listed, list) and listed and not isinstance(listed[0], str):
-        if len(listed) != styles:
-            raise ValueError(f"there are {len(listed)} sets of style layers for {styles} styles")
-        return [resolve_layers(model, list(some)) for some in listed]
-    named: str | list[str] | None = listed  # type: ignore[assignment]
-    return [resolve_layers(model, setup.recommended(model, "style", named))] * styles
+    layers: Any = settings.style_layers
+    if given and not isinstance(layers, str) and layers and not isinstance(layers[0], str):
+        if len(layers) != styles:
+            raise ValueError(f"there are {len(layers)} sets of style layers for {styles} styles")
+        return [resolve_layers(model, list(some)) for some in layers]
+    return [layers_of(layers, given, model, "style")] * styles
 
 
 def _coloured(

@@ -9,14 +9,16 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from .. import images as image_files
 from .. import runtime
-from ..models.interface import VisionModel, resolve_layers
+from ..models.interface import VisionModel
 from ..statistics import channel_covariance, channel_mean
 from . import colour, guidance, setup
-from .measures import spectrum_of
-from .objective import Measure, Objective, PixelTerm, Term, match, out_of_range, plain_gram
-from .pyramid import Level, coarse_to_fine, with_approach
+from .objective import Measure, Objective, Term, match, plain_gram
+from .overrides import record, settled, suited
+from .presets import DEFAULT
+from .procedure import Procedure, layers_of
+from .published import REDRAWN, redrawn_slices
+from .pyramid import Level
 from .run import Running, SynthesisResult, synthesize
 from .tiling import Tiles
 
@@ -24,18 +26,19 @@ from .tiling import Tiles
 def texture(
     exemplar: Tensor | Sequence[Tensor],
     *,
+    preset: str | Procedure = DEFAULT,
     model: VisionModel | None = None,
     layers: str | Iterable[str] | None = None,
     size: int | tuple[int, int] | None = None,
-    statistic: str = "whitened-gram",
+    statistic: str | None = None,
     weights: Sequence[float] | None = None,
     mask: Tensor | None = None,
     pool_grid: int = 1,
-    spectrum: float = 0.0,
-    grey: bool = False,
-    histogram: bool = False,
-    seed: int = 0,
-    evaluations: int = 400,
+    spectrum: float | None = None,
+    grey: bool | None = None,
+    histogram: bool | None = None,
+    seed: int | Sequence[int] = 0,
+    evaluations: int | None = None,
     schedule: Iterable[Level] | None = None,
     tileable: bool = False,
     **running: Unpack[Running],
@@ -48,17 +51,24 @@ def texture(
 
     Parameters
     ----------
-    exemplar : Tensor, shape (3, height, width) or (1, 3, height, width), or several
-        RGB in [0, 1]. Several are blended: the result has something of the statistics of each.
+    exemplar : Tensor, shape (3, height, width) or (batch, 3, height, width), or a list of such
+        RGB in [0, 1]. Of a batch, each gives an image of its own. Those of a list are blended:
+        the result has something of the statistics of each.
+    preset : str or Procedure
+        Where what is left out below comes from: "default" is the engine's own; "gatys2015",
+        "ustyuzhaninov2017", "heitz2021", "gonthier2022" and "ps2000" are papers to the letter,
+        one picture at a time. What is given in place of a preset's is in
+        `provenance["preset"]["differences"]`.
     model : VisionModel, optional
-        The embedded random filters when left out.
+        The preset's when left out; of "default", the embedded random filters.
     layers : str or iterable of str, optional
-        Names, groups or patterns; the model's recommended texture layers when left out.
+        Names, groups or patterns. Of "default", the model's recommended texture layers.
     size : int or (int, int), optional
         Height and width of the result, of any size; the (first) exemplar's when left out.
-    statistic : str
-        "whitened-gram": Gram matrices, all directions of a layer made to count; "gram": as they
-        are (Gatys et al.); "mean-covariance" (optimal transport of Gaussians);
+    statistic : str, optional
+        "whitened-gram", that of "default": Gram matrices, all directions of a layer made to
+        count; "gram": as they are (Gatys et al.); "mean-covariance" (optimal transport of
+        Gaussians);
         "sliced-wasserstein" (the whole distribution, Heitz et al. 2021); "gram-histogram";
         "gram-autocorrelation"; "shifted-gram"; "features" (each position by itself).
     weights : sequence of float, optional
@@ -69,17 +79,18 @@ def texture(
         Match the statistics of each window of a grid, 1 to 4 windows along each side, with those
         of the same window of the exemplar: a texform (Long, Yu & Konkle 2018). The windows take
         the exemplar's arrangement as far as the grid tells it.
-    spectrum : float
+    spectrum : float, optional
         Weight of the exemplar's amplitude spectrum, in bands of frequency and orientation: it
         keeps long-range regularity (after Liu, Gousseau & Xia 2016, who fix every frequency).
-    grey : bool
+    grey : bool, optional
         Make the luminance alone.
-    histogram : bool
+    histogram : bool, optional
         Give the finished image the exemplar's values in each channel (Gatys et al. 2015).
-    seed : int
-        Of the noise.
-    evaluations : int
-        Of the model, over all levels.
+    seed : int or sequence of int
+        Of the noise; of several, each gives an image. As many seeds as exemplars in a batch go
+        together one by one.
+    evaluations : int, optional
+        Of the model, over all levels; of "default", 400.
     schedule : iterable of Level, optional
         In place of the coarse-to-fine schedule made of `size` and `evaluations`. The first of
         several levels matches plain Gram matrices, which lead there from far away.
@@ -92,13 +103,19 @@ def texture(
     Returns
     -------
     SynthesisResult
+        The images of a batch share the evaluations of the model and nothing else. Each comes
+        out as it would alone but for rounding. With some models that depends on how many are
+        computed at once, and a long search can carry it far: the size of the batch is part of
+        what makes an image again.
 
     Raises
     ------
     ValueError
-        For an empty layer list or unknown layers, an exemplar smaller than what the deepest
-        layer sees, layers without positions, or a model that cannot wrap around; for weights,
-        masks or grids that do not fit.
+        For an unknown preset, an empty layer list or unknown layers, an exemplar smaller than
+        what the deepest layer sees, layers without positions, or a model that cannot wrap
+        around; for weights, masks, grids or numbers of seeds that do not fit.
+    OSError
+        When the weights of a preset's network are not there and cannot be downloaded.
     FloatingPointError
         For images or statistics that are not finite.
 
@@ -109,70 +126,108 @@ def texture(
     >>> tuple(result.image.shape)
     (3, 128, 128)
     """
-    model = setup.default_model(model)
-    sources = setup.several(exemplar, model, "exemplar")
-    if grey:
+    settings = settled(
+        "texture",
+        preset,
+        layers=layers if layers is None or isinstance(layers, str) else list(layers),
+        statistic=statistic,
+        spectrum=spectrum,
+        grey=grey,
+        histogram=histogram,
+        evaluations=evaluations,
+    )
+    model, settings = suited(settings, model)
+    sources = [settings.cropped(s) for s in setup.batches(exemplar, model, "exemplar")]
+    seeds = setup.seeds(seed, sources)
+    if settings.grey:
         sources = [colour.grey(source) for source in sources]
     shares = setup.shares(weights, len(sources), "exemplars")
-    chosen = resolve_layers(model, setup.recommended(model, "texture", layers))
-    for source in sources:
-        setup.check_sees_all(model, chosen, source, "exemplar")
-    measure = setup.measure(statistic)
+    chosen = layers_of(settings.layers, layers is not None, model, "texture")
+    if settings.fitting_layers:
+        for source in sources:
+            setup.check_sees_all(model, chosen, source, "exemplar")
     height, width = setup.size_of(size, sources[0])
-    levels = tuple(schedule or with_approach(coarse_to_fine((height, width), evaluations)))
-    if spectrum < 0:
-        raise ValueError(f"spectrum must not be negative; got {spectrum}")
+    settings.check((height, width), len(seeds))
+    levels = tuple(schedule or settings.levels((height, width)))
     if tileable:
         setup.check_tiles(model, chosen, levels)
     regions = _regions(sources, mask, pool_grid)
+    measure = None if settings.statistic == REDRAWN else setup.measure(settings.statistic)
+    if measure is None and regions is not None:
+        raise ValueError(f"the statistic {REDRAWN!r} takes no mask and no grid")
 
     def objective_at(index: int) -> Objective:
-        # Far from the exemplar only the plain Gram matrix leads there.
-        closeness = plain_gram if index == 0 and len(levels) > 1 else measure
-        scale = levels[index].size[0] / height
-        drawn = [image_files.resize(s, setup.scaled(s, scale)) for s in sources]
-        fitting = setup.layers_that_fit(
+        level = levels[index]
+        drawn = [settings.reduced(source, level, (height, width)) for source in sources]
+        fitting = settings.fitting(
             model, chosen, min(drawn, key=lambda d: min(d.shape[-2:])), pool_grid
         )
         largest = max(drawn, key=torch.numel)
-        tiles = setup.tiles(model, fitting, levels[index].size, largest, running, wrap=tileable)
+        tiles = setup.tiles(
+            model, fitting, level.size, largest, running, batch=len(seeds), wrap=tileable
+        )
+        # Far from the exemplar only the plain Gram matrix leads there.
+        approach = not settings.published and index == 0 and len(levels) > 1
+        closeness = plain_gram if approach else measure
         terms: list[Term] = []
         for number, (picture, share) in enumerate(zip(drawn, shares, strict=True), 1):
             kind = "texture" if len(drawn) == 1 else f"texture{number}"
-            terms += _terms(
-                kind, model, fitting, closeness, picture, share, regions, tiles, levels[index]
-            )
-        limits = [PixelTerm("range", out_of_range, weight=10.0)]
-        if spectrum:
-            limits.append(PixelTerm("spectrum", spectrum_of(drawn[0]), weight=spectrum))
-        return Objective(model, terms, limits, tileable=tileable, tiles=tiles)
+            if closeness is None:
+                terms += redrawn_slices(kind, model, fitting, picture, seed=seeds[0], weight=share)
+            else:
+                terms += _terms(
+                    kind, model, fitting, closeness, picture, share, regions, tiles, level
+                )
+        return Objective(
+            model,
+            settings.loss.weighed(terms),
+            settings.limits(drawn[0]),
+            tileable=tileable,
+            tiles=tiles,
+            bounds=settings.pixel_bounds(drawn[0]),
+        )
 
     provenance = setup.provenance(
         "texture",
         model,
         setup.named("exemplar", sources),
+        preset=record(
+            settings.with_layers(layers=chosen),
+            model,
+            (height, width),
+            mask=(mask is not None, False),
+            pool_grid=(pool_grid, 1),
+            tileable=(tileable, False),
+            blended=(len(sources), 1),
+            schedule=(schedule is not None, False),
+        ),
         layers=list(chosen),
-        statistic=statistic,
+        statistic=settings.statistic,
         weights=list(shares),
         mask=None if mask is None else setup.digest(mask),
         pool_grid=pool_grid,
-        spectrum=spectrum,
-        grey=grey,
-        histogram=histogram,
+        spectrum=settings.spectrum,
+        grey=settings.grey,
+        histogram=settings.histogram,
         size=[height, width],
-        seed=seed,
+        seed=seeds if len(seeds) > 1 else seeds[0],
         schedule=[[*level.size, level.evaluations] for level in levels],
         tileable=tileable,
     )
+    if settings.noise is None:
+        begin = _noises(sources[0], levels[0].size, seeds)
+    else:
+        begin = settings.noise.draw(sources[0], levels[0].size, seeds[0])
     result = synthesize(
         objective_at,
         levels,
-        noise_like(sources[0], levels[0].size, seed),
+        begin,
         provenance,
-        **running,
+        optimiser=settings.optimiser,
+        **settings.running(running),
     )
-    images = colour.grey(result.images) if grey else result.images
-    if histogram:
+    images = colour.grey(result.images) if settings.grey else result.images
+    if settings.histogram:
         images = colour.match_histograms(images, sources[0])
     return dataclasses.replace(result, images=images)
 
@@ -212,6 +267,13 @@ def _terms(
     there = guidance.resized(regions[0], setup.size_of(None, source))
     here = guidance.resized(regions[1], level.size)
     return guidance.match_regions(kind, model, layers, measure, source, there, here, weight=share)
+
+
+def _noises(source: Tensor, size: tuple[int, int], seeds: Sequence[int]) -> Tensor:
+    """Return noise of each seed, like the source or its own of several."""
+    own = source.expand(len(seeds), -1, -1, -1)
+    pairs = zip(own.split(1), seeds, strict=True)
+    return torch.cat([noise_like(one, size, seed) for one, seed in pairs])
 
 
 def noise_like(source: Tensor, size: tuple[int, int], seed: int, batch: int = 1) -> Tensor:

@@ -67,7 +67,8 @@ class PositionMeasure:
     sums : callable
         As for `PositionStatistic`.
     fit : callable
-        The source's means (1, ...), and its number of positions -> `finish` of the statistic.
+        The means (1 or batch, ...) of one source or of each image's own, and the number of
+        positions of a source -> `finish` of the statistic.
     """
 
     sums: Callable[..., Tensor]

@@ -409,3 +409,19 @@ def test_groups_and_unknown_layers_are_refused_with_a_hint(vgg11: TorchvisionNet
         vgg11.features(_images(), ["conv6_1"])
     with pytest.raises(ValueError, match=r"'conv1_\*' is not in vgg11"):
         vgg11.features(_images(), ["conv1_*"])
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect", "circular"])
+def test_convolutions_see_what_they_are_padded_with(padding: str) -> None:
+    model = TorchvisionNetwork("resnet18", weights=None, padding=padding)
+    first, images = model.network.conv1, _images(64)
+    mode = "constant" if padding == "zeros" else padding
+    seen = nn.functional.pad(_standardised(images), [3] * 4, mode=mode)
+    expected = nn.functional.conv2d(seen, first.weight, stride=2)
+    torch.testing.assert_close(model.features(images, ["conv1"])["conv1"], expected)
+    assert model.provenance.get("padding", "zeros") == padding
+
+
+def test_an_unknown_padding_is_refused() -> None:
+    with pytest.raises(ValueError, match="padding must be one of zeros, reflect"):
+        TorchvisionNetwork("vgg11", weights=None, padding="mirror")
