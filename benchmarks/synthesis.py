@@ -1,19 +1,23 @@
-"""How fast synthesis is: `python -m benchmarks.synthesis [texture|style|rate] [--exemplars N]`.
+"""How fast synthesis is: `python -m benchmarks.synthesis [rate|texture|style|statistics]`.
 
 The published procedure is restated: the loss of Gatys, Ecker & Bethge (2015, eq. 5; 2016, eq. 7)
 at full size, from white noise or the photograph, by torch.optim.LBFGS with its defaults (rate 1,
-history 100, no line search), 500 evaluations in float32. Ours minimises the same loss, with the
-same weights and in float32 too, until it is as low as what the published procedure has reached.
-Both have one VGG-19 with average pooling, of random or given weights (--weights FILE), and the
-same exemplars.
+history 100, no line search), 500 evaluations in float32, each computing the network to its end
+with the channels outermost in memory, as the published code does. Ours minimises the same loss,
+with the same weights and in float32 too, until it is as low as what the published procedure has
+reached. Both have one VGG-19 with average pooling, of random or given weights (--weights FILE),
+and the same exemplars.
 
 For each exemplar the two run one after the other, on the same threads. `rate` relates the
-arithmetic of one evaluation, forward and backward, to the rate of a large matrix product.
+arithmetic of one evaluation, forward and backward, to the rate of a large matrix product, and to
+the time of one of the published procedure. `statistics` relates plenoptic's Metamer of its
+Portilla-Simoncelli model, by its defaults, to ours of the same model and loss.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import math
 import os
@@ -34,6 +38,7 @@ from cnnperception.models.network import Network
 from cnnperception.synthesis import Level, noise_like, synthesize
 from cnnperception.synthesis.objective import (
     Objective,
+    PixelTerm,
     Term,
     match,
     plain_gram,
@@ -117,14 +122,21 @@ def texture_terms(model: Network, exemplar: Tensor, layers: list[str]) -> list[T
 
 
 def total(model: Network, terms: list[Term]) -> Loss:
-    """Return the loss of the terms, as the published code computes it: one after the other."""
-    layers = [term.layer for term in terms]
+    """Return the loss of the terms, as the published code computes it.
+
+    The whole network is run whichever layers count, channels outermost; terms one by one.
+    """
+    body = copy.deepcopy(model.network.features).to(memory_format=torch.contiguous_format)
+    places = {model.paths[term.layer].removeprefix("features."): term for term in terms}
 
     def loss(images: Tensor) -> Tensor:
-        features = model.features(images, layers)
-        return torch.stack(
-            [term.weight * term.loss(features[term.layer])[0] for term in terms]
-        ).sum()
+        response = (images - model.mean) / model.deviation
+        parts = []
+        for place, module in body.named_children():
+            response = module(response)
+            if place in places:
+                parts.append(places[place].weight * places[place].loss(response)[0])
+        return torch.stack(parts).sum()
 
     return loss
 
@@ -174,6 +186,36 @@ def compare_style(
     return _row(theirs, ours(Objective(model, terms), content, evaluations, theirs[-1][1]), terms)
 
 
+def compare_statistics(exemplar: Tensor, iterations: int, evaluations: int) -> dict[str, float]:
+    """Return a row of Portilla-Simoncelli textures: plenoptic's Metamer against ours."""
+    import plenoptic
+
+    grey = image_files.luminance(exemplar)
+    model = plenoptic.models.PortillaSimoncelli(tuple(grey.shape[-2:])).eval()
+    plenoptic.remove_grad(model)
+    metamer = plenoptic.Metamer(grey, model)
+    start = torch.rand(grey.shape, generator=runtime.generator(0))
+    metamer.setup(start)
+    began = time.perf_counter()
+    metamer.synthesize(max_iter=iterations, stop_criterion=0)
+    seconds = time.perf_counter() - began
+    target = model(grey)
+
+    def loss(images: Tensor) -> Tensor:
+        shown = image_files.luminance(images)
+        far = (model(shown) - target).square().flatten(1).mean(dim=1)
+        outside = plenoptic.regularize.penalize_range(shown)
+        return far + metamer.penalty_lambda * outside
+
+    reached = float(loss(metamer.metamer.detach().expand(-1, 3, -1, -1)))
+    blank = cp.load_model("pixels")
+    objective = Objective(blank, [], [PixelTerm("statistics", loss, 1.0)])
+    mine = ours(objective, start.expand(-1, 3, -1, -1).clone(), evaluations, reached)
+    row = {"loss": reached, "at the start": float(loss(start.expand(-1, 3, -1, -1)))}
+    row |= {"seconds": seconds, "ours": mine[-1][0], "evaluations": len(mine)}
+    return {**row, "ratio": seconds / mine[-1][0] if mine[-1][1] <= reached else math.nan}
+
+
 def _row(theirs: Curve, mine: Curve, terms: list[Term]) -> dict[str, float]:
     scale = sum(term.weight for term in terms)
     row = {"loss": theirs[-1][1] / scale, "seconds": theirs[-1][0], "ours": mine[-1][0]}
@@ -201,6 +243,8 @@ def share_of_rate(model: Network, side: int) -> None:
             break
     # Backward to the pixels alone: each convolution once more.
     operations *= 2
+    theirs = _published_evaluation(model, terms, exemplar)
+    print(f"an evaluation of the published procedure at {side} in {theirs:.3f} s")
     for precision in (torch.float32, torch.bfloat16):
         objective = Objective(model, terms, precision=precision)
         matrix = torch.rand(4096, 4096).to(precision)
@@ -213,6 +257,12 @@ def share_of_rate(model: Network, side: int) -> None:
             f"evaluation at {side} in {spent:.3f} s, {reached / 1e9:.0f} GFLOP/s: "
             f"{reached / rate:.0%}"
         )
+
+
+def _published_evaluation(model: Network, terms: list[Term], exemplar: Tensor) -> float:
+    """Return the seconds of one evaluation as the published code computes it."""
+    loss, pixels = total(model, terms), exemplar.clone().requires_grad_()
+    return best(lambda: loss(pixels).backward())
 
 
 def _convolutions(model: Network) -> list[tuple[str, torch.nn.Conv2d]]:
@@ -238,12 +288,13 @@ def show(what: str, row: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How fast synthesis is, against the published.")
-    parser.add_argument("what", nargs="*", default=["rate", "texture", "style"])
+    parser.add_argument("what", nargs="*", default=["rate", "texture", "style", "statistics"])
     parser.add_argument("--weights", help="a file of VGG-19's weights; random without")
     parser.add_argument("--exemplars", type=int, default=len(EXEMPLARS))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--style-size", type=int, default=512)
     parser.add_argument("--evaluations", type=int, default=1200, help="at most, of ours")
+    parser.add_argument("--iterations", type=int, default=1000, help="of plenoptic's Metamer")
     chosen = parser.parse_args()
     print(runtime.versions(), f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
     model = network(chosen.weights)
@@ -263,6 +314,11 @@ def main() -> None:
             scene = image_files.resize(cp.exemplar(content), chosen.style_size)
             style = image_files.resize(cp.exemplar(painting), chosen.style_size)
             show(f"style {content}:", compare_style(model, scene, style, chosen.evaluations))
+    if "statistics" in chosen.what:
+        for name in EXEMPLARS[: chosen.exemplars]:
+            exemplar = image_files.resize(cp.exemplar(name), (chosen.size, chosen.size))
+            row = compare_statistics(exemplar, chosen.iterations, chosen.evaluations)
+            show(f"statistics {name}:", row)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.2f} GiB")
 

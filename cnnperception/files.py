@@ -6,10 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+# As `atomic_path` has tempfile name them.
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[a-z0-9_]{8}(?P<suffix>(\.[^.]+)?)")
 
 
 @contextlib.contextmanager
@@ -54,6 +58,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str]) -> None:
+    """Remove the temporary files that killed writes of files of these names left in a folder."""
+    for path in Path(folder).glob(".*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and found["stem"] + found["suffix"] in names:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -187,10 +187,11 @@ def write(
         chunk = PngImagePlugin.PngInfo()
         chunk.add_itxt(PROVENANCE_KEY, json.dumps(provenance, default=str))
         options["pnginfo"] = chunk
-    with atomic_path(file) as temporary:
-        picture.save(temporary, format=format_, **options)
+    # The picture last: where there is one, all of it is there.
     if provenance is not None:
         write_json(_beside(file), provenance)
+    with atomic_path(file) as temporary:
+        picture.save(temporary, format=format_, **options)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:

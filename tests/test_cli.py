@@ -98,6 +98,35 @@ def test_a_metamer_can_begin_with_an_image(tmp_path: Path) -> None:
     assert difference.abs().max() <= 0.5 / 255 + 1e-6
 
 
+def test_foveated_keeps_what_is_looked_at_and_says_how_near_the_rest_came(tmp_path: Path) -> None:
+    out = tmp_path / "f.png"
+    command = ("foveated", "coffee", "-o", out, "--size", 64, "--layers", "scale1", "-q")
+    where = ("--fixation", "50,12", "--fovea", 8, "--scaling", 0.8, "--device", "cpu")
+    printed = _run(*command, *where, "--evaluations", 5, "--seed", 3)
+    assert "scale1: 0." in printed
+    made, original = cp.images.read(out), cp.exemplar("coffee", size=64)
+    difference = (made - original).abs().amax(dim=1)[0]
+    assert difference[10:15, 48:53].max() < 0.01
+    assert difference[:, :30].mean() > 0.05
+    record = cp.images.read_provenance(out)
+    assert (record["fixation"], record["fovea"], record["scaling"]) == ([12, 50], 8, 0.8)
+    assert record["seed"] == 3
+    assert "fixation is x,y in pixels" in _run(*command, "--fixation", "50", status=1)
+    assert "outside of the image" in _run(*command, "--fixation", "500,1", status=1)
+
+
+def test_samples_are_files_numbered_by_their_seeds(tmp_path: Path) -> None:
+    command = ("texture", "gravel", "--exemplar-size", 64, "--layers", "scale1", "-q", "--no-judge")
+    options = ("--evaluations", 6, "--device", "cpu", "--seed", 4)
+    _run(*command, *options, "-o", tmp_path / "t.png", "--samples", 2)
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["t-4.png", "t-5.png"]
+    _run(*command, *options[:-1], 5, "-o", tmp_path / "alone.png")
+    same, alone = (cp.images.read(tmp_path / name) for name in ("t-5.png", "alone.png"))
+    torch.testing.assert_close(same, alone, atol=2 / 255, rtol=0)
+    assert cp.images.read_provenance(tmp_path / "t-5.png")["seed"] == 5
+    assert "1 or more" in _run(*command, "-o", tmp_path / "n.png", "--samples", 0, status=1)
+
+
 def test_style_writes_an_image_of_the_contents_shape(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.png"
     _run(

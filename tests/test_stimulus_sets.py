@@ -1,10 +1,11 @@
 """Stimulus sets: the grid, the table, the controls, and what survives a kill."""
 
-import os
+import importlib.util
+import json
+import multiprocessing
 import random
-import subprocess
-import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ import torch
 from typer.testing import CliRunner
 
 import cnnperception as cp
-from cnnperception import images
+from cnnperception import images, stimuli
 from cnnperception.cli import app
-from cnnperception.files import sha256
+from cnnperception.files import atomic_path, remove_leftovers, sha256
 from cnnperception.stimulus_sets import make_stimulus_set
-from cnnperception.synthesis import baselines
+from cnnperception.synthesis import baselines, colour
 
 CONFIG = """
 exemplars = ["brick", "mine*.png"]
@@ -34,6 +35,19 @@ name = "random-filters"
 options = { scales = 2, channels = 12 }
 layers = { fine = ["scale1"], both = ["scale*"] }
 """
+
+MORE = """
+[crops]
+size = 24
+per_image = 3
+contrast = "exemplar"
+
+[trials]
+standard = "pixel-shuffled"
+"""
+
+# What takes long to import.
+PRELOADED = ["cnnperception.stimulus_sets", "torch.fx.experimental.symbolic_shapes"]
 
 
 @pytest.fixture
@@ -73,46 +87,111 @@ def test_every_cell_of_the_grid_has_a_picture_and_a_row(config: Path, tmp_path: 
 def test_a_set_killed_again_and_again_is_completed_and_nothing_is_made_twice(
     config: Path, tmp_path: Path
 ) -> None:
+    grid = CONFIG.replace('"exemplar", ', "").replace("seeds = [0, 1]", "seeds = [0, 1, 2]")
+    config.write_text(f"batch = 2{grid}{MORE}")
     out = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-c",
-        "from cnnperception.cli import main; main()",
-        "stimuli",
-        str(config),
-        "-o",
-        str(out),
-        "--device",
-        "cpu",
-        "-q",
-    ]
-    moments = random.Random(0)
-    made: dict[str, int] = {}
-    for _ in range(3):
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        before = len(list(out.glob("[!.]*.png")))
-        while len(list(out.glob("[!.]*.png"))) <= before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.3))
+    # Forked from a process that has imported everything already.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    moments, made = random.Random(0), {}
+    for pattern in ("*.png", "*_fine_*.png", "crops/*.png"):
+        process = context.Process(
+            target=make_stimulus_set, args=(config, out), kwargs={"device": "cpu"}
+        )
+        process.start()
+        before = len(_pictures(out, pattern))
+        while len(_pictures(out, pattern)) <= before and process.is_alive():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.2))
         process.kill()
-        process.wait()
-        for path in out.glob("[!.]*.png"):
-            if path.stem != "contact_sheet":
-                images.read(path)  # no half of a picture
-                assert (
-                    made.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
-                )
-    assert made
-    table = make_stimulus_set(config, out, device="cpu")
-    for name, moment in made.items():
-        assert (out / name).stat().st_mtime_ns == moment
-    assert set(table["file"]) == {p.name for p in out.glob("[!.]*.png")} - {"contact_sheet.png"}
-    assert [sha256(out / file) for file in table["file"]] == table["sha256"].tolist()
-    whole = make_stimulus_set(config, tmp_path / "whole", device="cpu")
-    for file in table["file"]:
-        one, other = (images.read(folder / file) for folder in (out, tmp_path / "whole"))
+        process.join()
+        for path in _pictures(out):
+            images.read(path)  # no half of a picture
+            assert path.with_name(f"{path.name}.json").exists()
+            assert made.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    assert len(made) > 24
+    make_stimulus_set(config, out, device="cpu")
+    assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
+    whole = tmp_path / "whole"
+    make_stimulus_set(config, whole, device="cpu")
+    for table, count in (("stimuli.csv", 24), ("crops.csv", 72), ("trials.csv", 18 * 6)):
+        found = pd.read_csv(out / table)
+        assert len(found) == count
+        pd.testing.assert_frame_equal(found, pd.read_csv(whole / table))
+        if table != "trials.csv":
+            assert [sha256(out / file) for file in found["file"]] == found["sha256"].tolist()
+    assert len(_pictures(out)) == 24 + 72
+    for path in _pictures(out):
+        one, other = images.read(path), images.read(whole / path.relative_to(out))
         torch.testing.assert_close(one, other, rtol=0, atol=0)
-    assert list(whole["file"]) == list(table["file"])
+    # Nothing else is left: no temporary file, no checkpoint.
+    left = [{path.relative_to(root) for path in root.rglob("*")} for root in (out, whole)]
+    assert left[0] == left[1]
+    assert not any(path.suffix == ".checkpoint" for path in left[0])
+
+
+def _pictures(folder: Path, pattern: str = "*.png") -> list[Path]:
+    found = folder.rglob("[!.]*.png")
+    return sorted(p for p in found if p.stem != "contact_sheet" and p.match(pattern))
+
+
+def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["a.png", ".a.png", ".other.abcdefgh.png", ".a.abcdefgh.jpg", ".a.toolong_by_far.png"]
+    with atomic_path(tmp_path / "b.png.json") as temporary:
+        left_behind = temporary.name
+    for name in (*kept, left_behind, ".a.abc_efg9.png"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, {"a.png", "b.png.json"})
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "b.png.json"}
+
+
+@pytest.mark.filterwarnings("ignore:the image did not come near")
+def test_a_row_says_all_that_is_needed_to_make_the_picture_again(tmp_path: Path) -> None:
+    config = {
+        "exemplars": ["brick"],
+        "size": 64,
+        "grey": True,
+        "seeds": [3, 5],
+        "batch": 2,
+        "evaluations": 12,
+        "baselines": ["exemplar"],
+        "models": [{"name": "random-filters", "options": {"scales": 2, "channels": 12}}],
+    }
+    if importlib.util.find_spec("plenoptic") is not None:
+        config["baselines"].append("portilla-simoncelli")
+    table = make_stimulus_set(config, tmp_path, device="cpu")
+    shipped = stimuli.builtin_exemplars(["brick"]).sha256("brick")
+    assert table["exemplar_sha256"].eq(shipped).all()
+    assert table["version"].eq(metadata.version("cnnperception")).all()
+    assert table["largest_clip"].between(0, 1).all()
+    for path in tmp_path.glob("brick*.png"):
+        picture = images.read(path)
+        assert torch.equal(picture[0, 0], picture[0, 2])
+    matched = table[table["kind"] == "portilla-simoncelli"]
+    assert matched["evaluations"].eq(12).all()
+    assert matched["loss_pixel_statistics"].notna().all()
+    textures = table[table["kind"] == "texture"]
+    assert textures["condition"].eq("random-filters/default").all()
+    told = textures[["evaluations", "batch", "seed"]].to_numpy()
+    assert told.tolist() == [[12, 2, 3], [12, 2, 5]]
+    row = textures.iloc[1]
+    model = cp.load_model(row["model"], device="cpu", **json.loads(row["model_options"]))
+    exemplar = cp.exemplar("brick", size=(64, 64))
+    made = cp.texture(
+        exemplar,
+        model=model,
+        layers=row["layers"].split(),
+        statistic=row["statistic"],
+        grey=row["grey"],
+        seed=int(row["seed"]),
+        evaluations=int(row["evaluations"]),
+        precision=row["precision"],
+    )
+    assert made.provenance["model"]["sha256"] == row["model_sha256"]
+    torch.testing.assert_close(made.images, images.read(tmp_path / row["file"]), atol=3e-3, rtol=0)
+    layers = row["layers"].split()
+    judged = cp.synthesis.verdict(made.image, colour.grey(exemplar), model, layers=layers)
+    assert row["converged"] == judged["converged"].all()
 
 
 def test_phase_randomised_noise_has_the_power_spectrum_and_channels_of_its_image() -> None:
@@ -165,12 +244,27 @@ def test_luminance_and_contrast_are_as_asked_and_clipping_is_told() -> None:
         ({"seeds": []}, "seeds must be whole numbers"),
         ({"baselines": ["white"]}, "no baseline is called 'white'"),
         ({"luminance": "mean"}, "luminance must be a number or 'exemplar'"),
+        ({"size": 0}, "size must not be 0"),
+        ({"grey": 1}, "grey must not be 1"),
+        ({"evaluations": True}, "evaluations must not be True"),
+        ({"baselines": []}, "nothing to make"),
+        ({"crops": 16}, "crops must not be 16"),
+        ({"crops": {}}, "crops need a size"),
+        ({"crops": {"side": 8}}, "unknown key 'crops.side'; there are size, per_image"),
+        ({"crops": {"size": 8, "places": "ring"}}, "must be grid or random; got 'ring'"),
+        ({"crops": {"size": 8, "contrast": "high"}}, "crops.contrast must be a number or"),
+        ({"crops": {"size": 40}}, "crops of 40 pixels do not fit into pictures of 32"),
+        ({"crops": {"size": 16, "per_image": 5}}, "room for 4 crops of 16 pixels"),
+        ({"trials": {}}, "add \\[crops\\] with per_image = 3 or more"),
+        ({"crops": {"size": 8, "per_image": 2}, "trials": {}}, "per_image = 3 or more"),
+        ({"crops": {"size": 8}, "trials": {}}, "standard 'exemplar' with other .* pixel-shuffled"),
         ({"models": [{"layers": {}}]}, "a model has name"),
         ({"models": [{"name": "v1"}, {"name": "v1"}]}, "is there twice"),
     ],
 )
 def test_mistakes_in_the_file_are_named(change: dict, message: str, tmp_path: Path) -> None:
-    config = {"exemplars": ["brick"], "size": 32, "models": [], **change}
+    config = {"exemplars": ["brick"], "size": 32, "models": []}
+    config |= {"baselines": ["pixel-shuffled"], **change}
     with pytest.raises(ValueError, match=message):
         make_stimulus_set(config, tmp_path / "out", device="cpu")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..models import VisionModel
     from ..synthesis import SynthesisResult
+    from ..synthesis.procedure import Procedure
     from ..synthesis.run import Running
 
 Parameters = ParamSpec("Parameters")
@@ -34,10 +35,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Layers = Annotated[str | None, typer.Option(help="Names, groups or patterns, separated by commas.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Statistic = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="whitened-gram, gram (Gatys et al.), mean-covariance, sliced-wasserstein ..."
+        help="whitened-gram by default, gram (Gatys et al.), mean-covariance, sliced-wasserstein "
+        "..."
     ),
+]
+PresetName = Annotated[
+    str, typer.Option("--preset", help="A paper to the letter; `cnnperception presets` lists them.")
+]
+PresetModel = Annotated[
+    str | None,
+    typer.Option("--model", help="random-filters, or the preset's, when left out."),
 ]
 Preview = Annotated[
     Path | None, typer.Option(help="Image file that shows the best so far, while it runs.")
@@ -76,6 +85,28 @@ def load(
     name: str, weights: str | None, pooling: str | None, seed: int | None, device: str
 ) -> VisionModel:
     from ..models import load_model
+
+    return load_model(name, device=device, **_options(name, weights, pooling, seed))
+
+
+def load_for(
+    preset: Procedure,
+    name: str | None,
+    weights: str | None,
+    pooling: str | None,
+    seed: int | None,
+    device: str,
+) -> VisionModel:
+    """Return the model asked for, or the one of a preset, with the options asked for."""
+    network = preset.network
+    if network is None or name not in (None, network.name):
+        return load(name or "random-filters", weights, pooling, seed, device)
+    return network.load(device=device, **_options(network.name, weights, pooling, seed))
+
+
+def _options(
+    name: str, weights: str | None, pooling: str | None, seed: int | None
+) -> dict[str, Any]:
     from ..models.registry import EMBEDDED, NETWORKS
 
     options: dict[str, Any] = {"seed": seed}
@@ -85,7 +116,7 @@ def load(
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("weights", "").lower() == "none":
         given["weights"] = None
-    return load_model(name, device=device, **given)
+    return given
 
 
 def picture(source: str, size: int | None, at_most: int | None = None) -> Tensor:
@@ -127,9 +158,18 @@ def numbers(text: str | None) -> list[float] | None:
         ) from None
 
 
-def mask(path: Path | None, size: int | None, at_most: int) -> Tensor | None:
+def exemplar(source: str, size: int | None, preset: Procedure) -> Tensor:
+    """Return a picture at a size, by default that of the preset's pictures or 512 at most."""
+    from ..synthesis.presets import sized
+
+    if size is None and preset.pixels is not None:
+        return sized(preset, picture(source, None))
+    return picture(source, size, at_most=512)
+
+
+def mask(path: Path | None, size: int | None, preset: Procedure) -> Tensor | None:
     """Return what of an exemplar counts, (height, width): what is not black in a file."""
-    return None if path is None else picture(str(path), size, at_most)[0].amax(dim=0) > 0.5
+    return None if path is None else exemplar(str(path), size, preset)[0].amax(dim=0) > 0.5
 
 
 def masks(content: Path | None, style: Path | None) -> tuple[Tensor, Tensor] | None:
@@ -146,18 +186,38 @@ def checkpoint(output: Path) -> Path:
 
 
 def write(result: SynthesisResult, output: Path) -> None:
+    write_each([result], output)
+
+
+def write_each(results: list[SynthesisResult], output: Path) -> None:
+    """Write images; several get their seeds into their names: out.png has out-0.png ..."""
     from ..images import write
 
-    write(output, result.image, result.provenance)
-    losses = result.final_losses()
-    typer.echo(", ".join(f"{term} {loss:.2g}" for term, loss in losses.items()), err=True)
-    typer.echo(output)
-    if not result.finished:
+    for result in results:
+        path = output
+        if len(results) > 1:
+            path = output.with_name(f"{output.stem}-{result.provenance['seed']}{output.suffix}")
+        write(path, result.image, result.provenance)
+        tell_preset(result)
+        losses = result.final_losses()
+        typer.echo(", ".join(f"{term} {loss:.2g}" for term, loss in losses.items()), err=True)
+        typer.echo(path)
+    if not all(result.finished for result in results):
         typer.secho(
             "interrupted: this is the best image so far; the same command goes on from here",
             err=True,
         )
         raise typer.Exit(INTERRUPTED)
+
+
+def tell_preset(result: SynthesisResult) -> None:
+    """Say in what a result differs from the preset it was made with, where one was named."""
+    from ..synthesis.overrides import summary
+    from ..synthesis.presets import DEFAULT
+
+    record = result.provenance.get("preset")
+    if record is not None and record["name"] != DEFAULT:
+        typer.echo(summary(record), err=True)
 
 
 @contextlib.contextmanager

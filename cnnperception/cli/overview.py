@@ -49,6 +49,28 @@ def models(
         typer.echo(f"recommended for {purpose}: {', '.join(layers)}", err=True)
 
 
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show the numbers of this preset.")] = None,
+) -> None:
+    """List the presets, which are papers to the letter, or the numbers of one.
+
+    Example: cnnperception presets gatys2015
+    """
+    from ..synthesis.overrides import numbers
+    from ..synthesis.presets import listed, named
+
+    if name is None:
+        for row in listed().itertuples():
+            typer.echo(f"{row.name:18s} {row.task:15s} {row.paper}")
+        return
+    preset = named(name)
+    typer.echo(f"{preset.name}: {preset.paper}")
+    for setting, value in numbers(preset).items():
+        typer.echo(f"{setting:16s} {value}")
+    for note in preset.notes:
+        typer.echo(f"- {note}")
+
+
 def report(
     reports: Annotated[
         Path, typer.Option(help="Folder with what the scripts in analyses/ have written.")

@@ -20,6 +20,8 @@ from .arguments import (
     Output,
     Pooling,
     Precision,
+    PresetModel,
+    PresetName,
     Preview,
     Quiet,
     Seconds,
@@ -34,13 +36,16 @@ if TYPE_CHECKING:
     from ..models import VisionModel
     from ..synthesis import SynthesisResult
 
+EVALUATIONS_OF_STYLE = 250
+
 
 def texture(
     exemplar: Annotated[
         list[str], typer.Argument(help="Image file, or a built-in one; several are blended.")
     ],
     output: Output,
-    model: ModelName = "random-filters",
+    preset: PresetName = "default",
+    model: PresetModel = None,
     weights: Weights = None,
     pooling: Pooling = None,
     model_seed: ModelSeed = None,
@@ -48,9 +53,12 @@ def texture(
     size: Annotated[str | None, typer.Option(help="Side, or HEIGHTxWIDTH, in pixels.")] = None,
     exemplar_size: Annotated[
         int | None,
-        typer.Option(help="Longer side of the exemplar; larger than 512 is reduced by default."),
+        typer.Option(
+            help="Longer side of the exemplar; by default that of the preset's pictures, or larger "
+            "than 512 is reduced."
+        ),
     ] = None,
-    statistic: Statistic = "whitened-gram",
+    statistic: Statistic = None,
     blend: Annotated[
         str | None, typer.Option(help="Weights of several exemplars, like 0.7,0.3.")
     ] = None,
@@ -60,13 +68,20 @@ def texture(
     pool_grid: Annotated[
         int, typer.Option(help="Windows along each side, 1 to 4, matched one by one (texform).")
     ] = 1,
-    spectrum: Annotated[float, typer.Option(help="Weight of the amplitude spectrum.")] = 0.0,
-    grey: Annotated[bool, typer.Option(help="Luminance alone.")] = False,
+    spectrum: Annotated[
+        float | None, typer.Option(help="Weight of the amplitude spectrum, by default 0.")
+    ] = None,
+    grey: Annotated[bool | None, typer.Option(help="Luminance alone.")] = None,
     histogram: Annotated[
-        bool, typer.Option(help="Give the result the exemplar's values in each channel.")
-    ] = False,
-    evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 400,
+        bool | None, typer.Option(help="Give the result the exemplar's values in each channel.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Of the model, over all levels; by default 400.")
+    ] = None,
     tileable: Annotated[bool, typer.Option(help="Opposite borders join without a seam.")] = False,
+    samples: Annotated[
+        int, typer.Option(help="Images of this many seeds, from --seed on: NAME-SEED.png each.")
+    ] = 1,
     judge: Annotated[
         bool, typer.Option(help="Tell how near it came, and whether it copies the exemplar.")
     ] = True,
@@ -87,9 +102,13 @@ def texture(
     Example: cnnperception texture brick -o brick.png --size 256
     """
     from ..synthesis import texture as synthesise
+    from ..synthesis.presets import named
 
-    pictures = [arguments.picture(name, exemplar_size, at_most=512) for name in exemplar]
-    loaded = arguments.load(model, weights, pooling, model_seed, device)
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more; got {samples}")
+    settings = named(preset, "texture")
+    pictures = [arguments.exemplar(name, exemplar_size, settings) for name in exemplar]
+    loaded = arguments.load_for(settings, model, weights, pooling, model_seed, device)
     with arguments.running(
         output,
         preview=preview,
@@ -102,25 +121,31 @@ def texture(
     ) as running:
         result = synthesise(
             [picture[0] for picture in pictures],
+            preset=preset,
             model=loaded,
             layers=arguments.split(layers),
             size=arguments.size(size),
             statistic=statistic,
             weights=arguments.numbers(blend),
-            mask=arguments.mask(mask, exemplar_size, at_most=512),
+            mask=arguments.mask(mask, exemplar_size, settings),
             pool_grid=pool_grid,
             spectrum=spectrum,
             grey=grey,
             histogram=histogram,
             evaluations=evaluations,
             tileable=tileable,
-            seed=seed,
+            seed=range(seed, seed + samples),
             **running,
         )
     arguments.draw_losses(result, loss_curve)
+    made = result.each()
+    # Statistics without positions, as those of ps2000, have no floor in parts of an exemplar.
+    if result.provenance["statistic"] == "features" and not settings.fitting_layers:
+        judge = False
     if judge and len(pictures) == 1 and result.finished:
-        result = _judged(result, pictures[0], loaded, arguments.split(layers))
-    arguments.write(result, output)
+        used = result.provenance["layers"]
+        made = [_judged(one, pictures[0], loaded, used) for one in made]
+    arguments.write_each(made, output)
 
 
 def _judged(
@@ -146,7 +171,8 @@ def style(
         list[str], typer.Argument(help="Painting: a file, or a built-in name; or several.")
     ],
     output: Output,
-    model: ModelName = "random-filters",
+    preset: PresetName = "default",
+    model: PresetModel = None,
     weights: Weights = None,
     pooling: Pooling = None,
     model_seed: ModelSeed = None,
@@ -158,13 +184,18 @@ def style(
             "separated by semicolons: fine layers of one, coarse ones of another."
         ),
     ] = None,
-    content_weight: Annotated[float, typer.Option(help="More keeps more of the scene.")] = 0.05,
+    content_weight: Annotated[
+        float | None, typer.Option(help="More keeps more of the scene; by default 0.05.")
+    ] = None,
     blend: Annotated[
         str | None, typer.Option(help="Weights of several styles, like 0.7,0.3.")
     ] = None,
     style_scale: Annotated[float, typer.Option(help="Size of the strokes.")] = 1.0,
-    size: Annotated[int, typer.Option(help="Longer side of the result, in pixels.")] = 512,
-    statistic: Statistic = "whitened-gram",
+    size: Annotated[
+        int | None,
+        typer.Option(help="Longer side of the result; by default 512, or as the preset has it."),
+    ] = None,
+    statistic: Statistic = None,
     colour: Annotated[
         str, typer.Option(help="style; luminance or affine keep the photograph's colours.")
     ] = "style",
@@ -176,7 +207,9 @@ def style(
     ] = None,
     smoothness: Annotated[float, typer.Option(help="Weight of the total variation.")] = 0.0,
     start: Annotated[str, typer.Option(help="content, noise, or an image file.")] = "content",
-    evaluations: Annotated[int, typer.Option(help="Of the model, over all levels.")] = 250,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Of the model, over all levels; by default 250.")
+    ] = None,
     preview: Preview = None,
     animation: Animation = None,
     loss_curve: LossCurve = None,
@@ -194,7 +227,13 @@ def style(
     Example: cnnperception style photo.jpg painting.jpg -o out.png
     """
     from ..synthesis import stylize
+    from ..synthesis.presets import named
 
+    settings = named(preset, "style")
+    if settings.network is None:
+        size, evaluations = size or 512, evaluations or EVALUATIONS_OF_STYLE
+    scene = arguments.exemplar(content, size, settings)
+    longest = max(scene.shape[-2:])
     if (content_mask is None) != (style_mask is None):
         raise ValueError("masks come in pairs: give both --content-mask and --style-mask")
     groups = [arguments.split(part) or [] for part in (style_layers or "").split(";")]
@@ -209,9 +248,10 @@ def style(
         quiet=quiet,
     ) as running:
         result = stylize(
-            arguments.picture(content, size),
-            [arguments.picture(name, None, at_most=2 * size)[0] for name in paintings],
-            model=arguments.load(model, weights, pooling, model_seed, device),
+            scene,
+            [arguments.picture(name, None, at_most=2 * longest)[0] for name in paintings],
+            preset=preset,
+            model=arguments.load_for(settings, model, weights, pooling, model_seed, device),
             content_layers=arguments.split(content_layers),
             style_layers=groups if len(groups) > 1 else groups[0] or None,
             content_weight=content_weight,
@@ -221,7 +261,7 @@ def style(
             colour=colour,
             masks=arguments.masks(content_mask, style_mask),
             smoothness=smoothness,
-            start=start if start in ("content", "noise") else arguments.picture(start, size),
+            start=start if start in ("content", "noise") else arguments.picture(start, longest),
             evaluations=evaluations,
             seed=seed,
             **running,
@@ -298,15 +338,16 @@ def stimulus_set(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Make a whole set of textures and control stimuli, with a table and a contact sheet.
+    """Make a whole set of textures and control stimuli, their crops, tables and a contact sheet.
 
     Interrupt and run again: only what is missing is made.
 
     Example: cnnperception stimuli experiment.toml -o stimuli/
     """
-    from ..stimulus_sets import SHEET, TABLE, make_stimulus_set
+    from ..stimulus_sets import CROP_TABLE, SHEET, TABLE, TRIAL_TABLE, make_stimulus_set
 
     table = make_stimulus_set(config, output, device=device, progress=not quiet)
     typer.echo(f"{len(table)} pictures")
-    typer.echo(output / TABLE)
-    typer.echo(output / f"{SHEET}.png")
+    for name in (TABLE, CROP_TABLE, TRIAL_TABLE, f"{SHEET}.png"):
+        if (output / name).exists():
+            typer.echo(output / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from .tables import check_count
 _TOLERANCE = 1e-3
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 7.0, 3.2
+_CHARACTER, _LINE = 0.056, 0.11  # inches that a label's character is wide, and a line high
 
 
 def to_pixels(image: Any) -> np.ndarray:
@@ -113,7 +115,7 @@ def contact_sheet(
     images : sequence of Tensor or array
         As `to_pixels` takes them.
     labels : sequence of str, optional
-        One below each picture; of a long one the beginning and the end.
+        One below each picture; long ones in several lines.
     columns : int, optional
         Pictures in a row; about 1.5 times the number of rows if not given.
 
@@ -133,7 +135,9 @@ def contact_sheet(
         raise ValueError(f"a contact sheet has at least one column, not {columns}")
     rows = -(-len(pictures) // columns)
     cell = min(1.3, 7.2 / columns)
-    height = 1 + (0.14 / cell if labels is not None else 0)
+    texts = [wrap(str(label), int(cell / _CHARACTER)) for label in labels or ()]
+    lines = max((text.count("\n") + 1 for text in texts), default=0)
+    height = 1 + (0.03 + _LINE * lines if lines else 0) / cell
     figure = new_figure(columns * cell + 0.1, rows * height * cell + 0.1)
     ax = figure.add_subplot()
     ax.set(xlim=(0, columns), ylim=(rows * height, 0), aspect="equal")
@@ -141,9 +145,8 @@ def contact_sheet(
     for place, pixels in enumerate(pictures):
         x, y = place % columns + 0.5, place // columns * height + 0.5
         place_picture(ax, pixels, (x, y), 0.94)
-        if labels is not None:
-            text = shorten(str(labels[place]), int(cell / 0.056))
-            ax.text(x, y + 0.49, text, ha="center", va="top", fontsize=6.5)
+        if texts:
+            ax.text(x, y + 0.49, texts[place], ha="center", va="top", fontsize=6.5)
     return figure
 
 
@@ -176,6 +179,20 @@ def place_picture(
             # As high as the picture itself: what is placed later covers both.
             Rectangle(corner, 2 * dx, 2 * dy, fill=False, edgecolor=frame, linewidth=1.2, zorder=2)
         )
+
+
+def wrap(text: str, length: int) -> str:
+    """Return a text in lines of at most `length` characters, broken after separators if it can."""
+    lines = []
+    for line in text.splitlines():
+        lines.append("")
+        for part in re.split(r"(?<=[\s_/-])", line):
+            if len(lines[-1]) + len(part.rstrip()) > length:
+                pieces = [part[start : start + length] for start in range(0, len(part), length)]
+                lines += pieces
+            else:
+                lines[-1] += part
+    return "\n".join(line.strip() for line in lines if line.strip())
 
 
 def shorten(text: str, length: int) -> str:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from .. import runtime
 from ..images import luminance
+from ..models.registry import load_model
+from .presets import PS2000
+from .run import Running, SynthesisResult
+from .texture import texture
+
+NEIGHBOURHOOD, MOST_SCALES = 7, 4  # of Portilla & Simoncelli (2000)
+ROUNDING = 1e-6  # of values that count as inside [0, 1]
 
 
 def phase_randomised(image: Tensor, seed: int = 0) -> Tensor:
@@ -33,6 +44,38 @@ def phase_randomised(image: Tensor, seed: int = 0) -> Tensor:
     return torch.fft.ifft2(torch.fft.fft2(image) * phase).real
 
 
+def periodic_component(image: Tensor) -> Tensor:
+    """Return an image without the jumps between its opposite borders (Moisan 2011).
+
+    The discrete Fourier transform takes opposite borders for neighbours, and their jumps for
+    horizontal and vertical structure at all frequencies, which noise of the image's spectrum then
+    has everywhere. Given to `phase_randomised`, the periodic component makes noise without it. It
+    is the image less a smooth one, whose Laplacian is what the jumps are to that of the image.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, 3, height, width)
+
+    Returns
+    -------
+    Tensor, shape (1, 3, height, width)
+        With the image's mean; an image that tiles without a seam comes back as it is.
+    """
+    jumps = torch.zeros_like(image)
+    across, along = image[..., 0, :] - image[..., -1, :], image[..., 0] - image[..., -1]
+    jumps[..., 0, :] -= across
+    jumps[..., -1, :] += across
+    jumps[..., 0] -= along
+    jumps[..., -1] += along
+    kind = {"dtype": image.dtype, "device": image.device}
+    turns = [2 * (2 * torch.pi * torch.fft.fftfreq(n, **kind)).cos() for n in image.shape[-2:]]
+    laplacian = turns[0][:, None] + turns[1] - 4
+    laplacian[0, 0] = 1  # the mean stays in the periodic part
+    smooth = torch.fft.fft2(jumps) / laplacian
+    smooth[..., 0, 0] = 0
+    return image - torch.fft.ifft2(smooth).real
+
+
 def pixel_shuffled(image: Tensor, seed: int = 0) -> Tensor:
     """Return an image with its pixels in random order: its colours and nothing else.
 
@@ -46,10 +89,58 @@ def pixel_shuffled(image: Tensor, seed: int = 0) -> Tensor:
     return image.flatten(2)[..., order].view_as(image)
 
 
-def with_luminance(
-    image: Tensor, mean: float | None = None, contrast: float | None = None
-) -> tuple[Tensor, float]:
-    """Return an image with a given mean luminance and RMS contrast, and how much was clipped.
+def portilla_simoncelli(
+    image: Tensor, seed: int = 0, *, evaluations: int = 400, **running: Unpack[Running]
+) -> SynthesisResult:
+    """Return noise given the texture statistics of Portilla & Simoncelli (2000).
+
+    The preset `ps2000` of `texture`, in grey as the statistics are, for images of any size: its
+    pyramid has four scales, or as many as the image is large enough for.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, 3, height, width)
+        RGB in [0, 1]; its luminance is matched.
+    seed : int
+        Of the noise.
+    evaluations : int
+        Of the statistics.
+    **running
+        As for `texture`.
+
+    Raises
+    ------
+    ImportError
+        When plenoptic, which computes the statistics, is not installed.
+    ValueError
+        For an image that is smaller than a pyramid of one scale needs.
+    """
+    height, width = image.shape[-2:]
+    # A larger picture is made where a pyramid does not divide the sides, and its middle taken.
+    step = PS2000.multiple
+    size = (-(-height // step) * step, -(-width // step) * step)
+    seen = min(height, width) // step * step
+    fitting = [s for s in range(1, MOST_SCALES + 1) if NEIGHBOURHOOD * 2**s <= seen]
+    if not fitting:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too small for the statistics of Portilla & "
+            f"Simoncelli, which need {step} along each side"
+        )
+    model = load_model("portilla-simoncelli", scales=fitting[-1], neighbourhood=NEIGHBOURHOOD)
+    result = texture(
+        image, preset=PS2000, model=model, size=size, seed=seed, evaluations=evaluations, **running
+    )
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    cut = result.images[..., top : top + height, left : left + width]
+    return dataclasses.replace(result, images=cut)
+
+
+def _portilla_simoncelli_picture(image: Tensor, seed: int = 0) -> Tensor:
+    return portilla_simoncelli(image, seed).images
+
+
+def relit(image: Tensor, mean: float | None = None, contrast: float | None = None) -> Tensor:
+    """Return an image with a given mean luminance and RMS contrast, not clipped to [0, 1].
 
     Luminance is the luma of pixel values, contrast its standard deviation (Peli 1990). The same
     gain and offset are given to all channels, which keeps hues.
@@ -59,11 +150,6 @@ def with_luminance(
     image : Tensor, shape (1, 3, height, width)
     mean, contrast : float, optional
         In [0, 1]; as they are when left out.
-
-    Returns
-    -------
-    Tensor, shape (1, 3, height, width), in [0, 1], and float
-        The share of values that would have been outside.
 
     Raises
     ------
@@ -81,9 +167,25 @@ def with_luminance(
             raise ValueError("a uniform image cannot be given a contrast")
         gain = contrast / spread
     centre = float(own.mean())
-    changed = (image - centre) * gain + (centre if mean is None else mean)
-    outside = ((changed < -1e-6) | (changed > 1 + 1e-6)).float().mean()
+    return (image - centre) * gain + (centre if mean is None else mean)
+
+
+def with_luminance(
+    image: Tensor, mean: float | None = None, contrast: float | None = None
+) -> tuple[Tensor, float]:
+    """Return an image as `relit` does, in [0, 1], and the share of its values that was clipped."""
+    changed = relit(image, mean, contrast)
+    outside = (beyond(changed) > ROUNDING).float().mean()
     return changed.clamp(0, 1), float(outside)
 
 
-BASELINES = {"phase-randomised": phase_randomised, "pixel-shuffled": pixel_shuffled}
+def beyond(image: Tensor) -> Tensor:
+    """Return how far each value of an image is outside [0, 1]."""
+    return (image - image.clamp(0, 1)).abs()
+
+
+BASELINES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "phase-randomised": phase_randomised,
+    "pixel-shuffled": pixel_shuffled,
+    "portilla-simoncelli": _portilla_simoncelli_picture,
+}
