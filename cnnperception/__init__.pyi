@@ -19,6 +19,7 @@ from .stimuli import exemplar as exemplar
 from .stimuli import list_exemplars as list_exemplars
 from .stimulus_sets import make_stimulus_set as make_stimulus_set
 from .synthesis import SynthesisResult as SynthesisResult
+from .synthesis import controversial as controversial
 from .synthesis import foveated_metamer as foveated_metamer
 from .synthesis import metamer as metamer
 from .synthesis import stylize as stylize

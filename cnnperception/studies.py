@@ -207,6 +207,40 @@ def compared(text: str, side: int) -> tuple[tuple[str, ...], int]:
     return tuple(layers), getattr(model, "image_size", None) or side
 
 
+def mean_intervals(table: pd.DataFrame, by: Sequence[str], unit: str, value: str) -> pd.DataFrame:
+    """Return means of a value with 95 % intervals over independent units, by Student's t.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows that agree in `by` and `unit` are averaged first.
+    by : sequence of str
+        Columns whose values each have a mean, in the order of the table.
+    unit : str
+        Column that names what was drawn at random, such as pictures.
+    value : str
+        Column of numbers.
+
+    Returns
+    -------
+    DataFrame
+        The columns `by`, `value`, lower and upper; the latter are NaN for a single unit.
+    """
+    from scipy import stats
+
+    units = table.groupby([*by, unit], sort=False)[value].mean()
+    grouped = units.groupby(list(by), sort=False)
+    mean, count = grouped.mean(), grouped.count()
+    half = stats.t.ppf(0.975, count - 1) * grouped.std() / count**0.5
+    found = pd.DataFrame({value: mean, "lower": mean - half, "upper": mean + half})
+    return found.reset_index()
+
+
+def with_interval(value: float, lower: float, upper: float) -> str:
+    """Return a number and its interval as text, or the number alone where that is not known."""
+    return f"{value:.2f}" if lower != lower else f"{value:.2f} [{lower:.2f}, {upper:.2f}]"
+
+
 def paragraphs(*sentences: str) -> str:
     """Return sentences joined to a paragraph, without those that are empty."""
     return " ".join(sentence.strip() for sentence in sentences if sentence.strip())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from . import analysis, overview, synthesis
+from . import analysis, controversial, foveated, overview, synthesis
 from .arguments import explained
 
 app = typer.Typer(
@@ -21,9 +21,12 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": overview.demo,
     "models": overview.models,
+    "presets": overview.presets,
     "texture": synthesis.texture,
     "style": synthesis.style,
     "metamer": synthesis.metamer,
+    "foveated": foveated.foveated,
+    "controversial": controversial.controversial,
     "stimuli": synthesis.stimulus_set,
     "extract": analysis.extract,
     "rsa": analysis.rsa,

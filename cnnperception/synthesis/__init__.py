@@ -1,5 +1,6 @@
 """Images made to match statistics of a model's layers."""
 
+from .controversial import controversial
 from .foveated import foveated_metamer
 from .metamer import metamer
 from .objective import Objective, PixelTerm, Term
@@ -21,6 +22,7 @@ __all__ = [
     "SynthesisResult",
     "Term",
     "coarse_to_fine",
+    "controversial",
     "foveated_metamer",
     "judgement",
     "metamer",
