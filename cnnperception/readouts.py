@@ -85,7 +85,7 @@ def projection(layer: Layer) -> Readout:
     if components >= units:
         return Readout(_flat, {**known, "distortion": 0.0})
     chosen = SparseRandomProjection(components, random_state=layer.seed)
-    weights = chosen.fit(np.empty((1, units), dtype=np.float32)).components_.astype(np.float32)
+    weights = chosen.fit(np.zeros((1, units), dtype=np.float32)).components_.astype(np.float32)
 
     def apply(features: Tensor) -> Tensor:
         flat = features.flatten(1).float().cpu().numpy()

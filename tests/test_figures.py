@@ -157,6 +157,24 @@ def test_shortened_names_fit_and_keep_their_end(text, length):
     assert short == text or "…" in short
 
 
+@given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=40))
+def test_wrapped_labels_fit_and_lose_nothing(text):
+    lines = pictures.wrap(text, 9).split("\n")
+    assert all(len(line) <= 9 for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+def test_labels_are_broken_after_their_separators_and_make_rows_taller():
+    assert pictures.wrap("brick_self-supervised_both_0", 16) == "brick_self-\nsupervised_both_\n0"
+    assert pictures.wrap("short", 16) == "short"
+    assert pictures.wrap("x" * 20, 16) == "x" * 16 + "\n" + "xxxx"
+    heights = [
+        figures.contact_sheet(make_images(2), [label, "b"], columns=1).axes[0].get_ylim()[0]
+        for label in ("a", "a" * 60)
+    ]
+    assert heights[1] > heights[0]
+
+
 # --- RDMs ---------------------------------------------------------------------------------------
 
 

@@ -6,17 +6,21 @@ No function touches pyplot's state, so figures can be drawn in scripts, servers 
 
 from .canvas import save
 from .curves import layer_profile, loss_curves
+from .dots import interval_dots
 from .intervals import interval_curves
-from .maps import mds_map, shepard_plot, tsne_map
+from .maps import layer_map, mds_map, shepard_plot, tsne_map
 from .matrices import similarity_matrix
 from .pictures import contact_sheet, panel, to_pixels
 from .rdms import rdm_heatmaps
 from .results import model_results
+from .steps import waterfall
 from .tolerance import tolerance_curves
 
 __all__ = [
     "contact_sheet",
     "interval_curves",
+    "interval_dots",
+    "layer_map",
     "layer_profile",
     "loss_curves",
     "mds_map",
@@ -29,4 +33,5 @@ __all__ = [
     "to_pixels",
     "tolerance_curves",
     "tsne_map",
+    "waterfall",
 ]

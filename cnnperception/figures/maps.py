@@ -1,4 +1,4 @@
-"""Maps: stimuli placed in the plane so that distances follow their dissimilarities."""
+"""Maps: stimuli or layers placed in the plane, distances following their dissimilarities."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 from . import tables
-from .canvas import GREY, category_legend, colour_of, colours, new_figure, styled
+from .canvas import GREY, MARKERS, category_legend, colour_of, colours, new_figure, styled
 from .pictures import place_picture, to_pixels
+
+HALO = withStroke(linewidth=2, foreground="white")  # keeps a name legible on lines
 
 
 @styled
@@ -98,6 +103,58 @@ def tsne_map(
     note = f"t-SNE, perplexity {perplexity:.3g}"
     places = _principal(search.fit_transform(distances).astype(float))
     return _draw_map(places, stimuli, thumbnails, categories, f"{name}\n{note}" if name else note)
+
+
+@styled
+def layer_map(similarities: pd.DataFrame, *, label: str = "similarity") -> Figure:
+    """Draw layers where metric multidimensional scaling puts them, a line through each model.
+
+    The dissimilarity is 1 - similarity; see `scale`. The first layer of a model is an open
+    marker; the last is named.
+
+    Parameters
+    ----------
+    similarities : DataFrame
+        Symmetric, 1 for the same; rows and columns have the levels model and layer, layers from
+        the input upwards.
+    label : str
+        What the similarity is.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        When the table is not square with two levels, has fewer than three layers, or holds values
+        that are not finite.
+    """
+    index = similarities.index
+    if index.nlevels != 2 or not index.equals(similarities.columns):
+        raise ValueError("a map of layers needs rows and columns of the same (model, layer)")
+    values = similarities.to_numpy(dtype=float)
+    if len(values) < 3 or not np.isfinite(values).all():
+        raise ValueError("a map needs three layers or more, and similarities that are finite")
+    places, stress = scale(1 - values[np.triu_indices(len(values), 1)])
+    models = index.get_level_values(0)
+    figure = new_figure(6.4, 4.4)
+    ax = figure.add_subplot()
+    ax.set(aspect="equal", title=f"MDS of 1 - {label}, stress {stress:.2f}", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    handles = []
+    for (model, colour), marker in zip(colour_of(models).items(), MARKERS * 4, strict=False):
+        rows = np.flatnonzero(models == model)
+        path = places[rows]
+        ax.plot(*path.T, color=colour, linewidth=1, zorder=2)
+        ax.plot(*path[1:].T, marker, color=colour, zorder=3)
+        ax.plot(*path[:1].T, marker, color=colour, markerfacecolor="white", zorder=3)
+        if len(rows) > 1:
+            last = str(index[rows[-1]][1])
+            ax.annotate(last, path[-1], (4, 3), textcoords="offset points", path_effects=[HALO])
+        handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1, label=str(model)))
+    figure.legend(handles=handles, loc="outside right center")
+    return figure
 
 
 @styled

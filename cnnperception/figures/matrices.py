@@ -14,6 +14,7 @@ from .canvas import new_figure, styled
 
 # More cells than this leave no room for a number in each.
 _MOST_NUMBERS = 24
+_CHARACTER = 0.075  # inches that a character of a model's name is wide
 
 
 @styled
@@ -69,8 +70,8 @@ def similarity_matrix(
     ax.tick_params(length=0, labelsize=size)
     ax.tick_params(axis="x", labelrotation=90)
     ax.tick_params(axis="y", labelrotation=0)
-    _separate(ax, frame.columns, along="x")
-    _separate(ax, frame.index, along="y")
+    _separate(ax, frame.columns, cell, along="x")
+    _separate(ax, frame.index, cell, along="y")
     return figure
 
 
@@ -100,11 +101,16 @@ def _layers(index: pd.Index) -> list[str]:
     return [str(name) for name in index.get_level_values(-1)]
 
 
-def _separate(ax: Axes, index: pd.Index, *, along: str) -> None:
+def _separate(ax: Axes, index: pd.Index, cell: float, *, along: str) -> None:
     """Draw a line between models and write their names on the side without layer names."""
     if index.nlevels < 2:
         return
-    for model, first, last in _runs(list(index.get_level_values(0))):
+    runs = _runs(list(index.get_level_values(0)))
+    # Where a name is longer than its model's cells, all stand across the blocks, not along them.
+    fits = all(
+        len(str(model)) * _CHARACTER <= (last + 1 - first) * cell for model, first, last in runs
+    )
+    for model, first, last in runs:
         middle = (first + last + 1) / 2
         draw = ax.axvline if along == "x" else ax.axhline
         if first:
@@ -118,6 +124,7 @@ def _separate(ax: Axes, index: pd.Index, *, along: str) -> None:
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
+                rotation=0 if fits else 90,
                 fontweight="bold",
             )
         else:
@@ -129,7 +136,7 @@ def _separate(ax: Axes, index: pd.Index, *, along: str) -> None:
                 textcoords="offset points",
                 ha="left",
                 va="center",
-                rotation=-90,
+                rotation=-90 if fits else 0,
                 fontweight="bold",
             )
 

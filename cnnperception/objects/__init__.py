@@ -2,13 +2,14 @@
 
 from .backgrounds import BACKGROUNDS
 from .parts import Part
-from .scenes import VARIATIONS, ObjectScenes, Variation
+from .scenes import VARIATIONS, Displacement, ObjectScenes, Variation
 from .shapes import CATEGORIES, exemplar_parts
 
 __all__ = [
     "BACKGROUNDS",
     "CATEGORIES",
     "VARIATIONS",
+    "Displacement",
     "ObjectScenes",
     "Part",
     "Variation",

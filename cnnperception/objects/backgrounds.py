@@ -13,6 +13,7 @@ from torch.nn import functional
 from .. import images, stimuli
 
 BACKGROUNDS = ("blank", "noise", "texture", "clutter")
+GREY = 0.5
 TEXTURES = ("brick", "grass", "gravel", "ihc")
 PHOTOGRAPHS = (
     "hubble_deep_field",
@@ -52,7 +53,7 @@ SIDE = 256  # longer side to which photographs are reduced
 def background(kind: str, side: int, random: np.random.Generator) -> Tensor:
     """Return a background of one of the kinds, (3, side, side), RGB in [0, 1]."""
     if kind == "blank":
-        return torch.full((3, side, side), 0.5)
+        return torch.full((3, side, side), GREY)
     if kind == "noise":
         return _noise(side, random)
     return _crop(textures() if kind == "texture" else photographs(), side, random)
@@ -60,7 +61,7 @@ def background(kind: str, side: int, random: np.random.Generator) -> Tensor:
 
 def _noise(side: int, random: np.random.Generator) -> Tensor:
     """Return octaves of noise, each of half the size and half the contrast of the one before."""
-    total = torch.full((3, side, side), 0.5)
+    total = torch.full((3, side, side), GREY)
     cells, contrast = 2, 0.25
     while cells <= side:
         grid = torch.from_numpy(random.normal(size=(1, 3, cells, cells))).float()

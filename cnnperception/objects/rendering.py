@@ -57,6 +57,11 @@ class Scenes:
     light: Tensor
     ambient: Tensor
 
+    def some(self, parts: slice) -> Scenes:
+        """Return the scenes with some of their parts alone."""
+        own = ("matrix", "offset", "square", "slope", "size", "lower", "upper", "colours")
+        return dataclasses.replace(self, **{name: getattr(self, name)[:, parts] for name in own})
+
 
 def draw(scenes: Scenes, backgrounds: Tensor) -> Tensor:
     """Return scenes in front of backgrounds.

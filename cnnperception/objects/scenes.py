@@ -17,7 +17,7 @@ from torch.nn import functional
 from .. import images, stimuli
 from ..files import atomic_path
 from ..stimuli import StimulusSet
-from .backgrounds import BACKGROUNDS, background
+from .backgrounds import BACKGROUNDS, GREY, background
 from .parts import FORMS, Part, rotation
 from .rendering import Scenes, draw
 from .shapes import CATEGORIES, MOST_PARTS, exemplar_parts
@@ -54,6 +54,25 @@ class Variation:
     light: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Displacement:
+    """A step away from the standard view, the same in every picture; variation is about it.
+
+    Attributes
+    ----------
+    position : (float, float)
+        Shift to the right and up, in halves of the image's side.
+    size : float
+        Factor of the size.
+    rotation : (float, float, float)
+        Degrees about x (to the right), y (up) and z (to the viewer).
+    """
+
+    position: tuple[float, float] = (0.0, 0.0)
+    size: float = 1.0
+    rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 VARIATIONS = {
     "low": Variation(position=0.0, size=1.0, rotation=0.0, light=0.0),
     "medium": Variation(position=0.2, size=1.3, rotation=45.0, light=30.0),
@@ -81,6 +100,10 @@ class ObjectScenes:
         Another seed, another series.
     oversampling : int
         Samples a pixel along each side: 1 is quick, 3 makes smooth outlines.
+    displacement : Displacement
+        With another one, the same number is the same object in the same colours, displaced.
+    background_contrast : float
+        Of what lies behind the object, relative to its own, in [0, 1]: 0 is uniform grey.
 
     Examples
     --------
@@ -99,6 +122,8 @@ class ObjectScenes:
     exemplars: Sequence[int] = tuple(range(64))
     seed: int = 0
     oversampling: int = 1
+    displacement: Displacement = Displacement()
+    background_contrast: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.variation, str) and self.variation not in VARIATIONS:
@@ -110,6 +135,11 @@ class ObjectScenes:
                 raise ValueError(f"no background is called {kind!r}: {list(BACKGROUNDS)}")
         if self.size < 8 or self.oversampling < 1 or self.seed < 0:
             raise ValueError("size must be 8 or more, oversampling 1 or more, seed 0 or more")
+        if not self.displacement.size > 0 or not 0 <= self.background_contrast <= 1:
+            raise ValueError(
+                "a displacement's size must be a factor above 0, and background_contrast from 0 "
+                f"to 1; got {self.displacement.size} and {self.background_contrast}"
+            )
         if not self.categories or not len(self.exemplars):
             raise ValueError("there must be at least one category and one exemplar")
         for category in self.categories:
@@ -129,7 +159,7 @@ class ObjectScenes:
 
         Columns: stimulus_id, category, object (category and exemplar), exemplar, background,
         variation, x, y (halves of the side, to the right and up), scale, turn_x, turn_y, turn_z
-        (degrees), light_x, light_y, light_z, number, seed.
+        (degrees), light_x, light_y, light_z, background_contrast, number, seed.
         """
         return pd.DataFrame([self._describe(number, self._random(number)) for number in numbers])
 
@@ -144,6 +174,13 @@ class ObjectScenes:
         if not slices:
             return torch.empty((0, 3, self.size, self.size))
         return torch.cat([self._draw(some) for some in slices])
+
+    def stimuli(self, numbers: Iterable[int]) -> StimulusSet:
+        """Return pictures, with 8 bits a channel, and their table as a stimulus set in memory."""
+        listed = list(numbers)
+        drawn = (255 * self.pictures(listed)).round().byte().permute(0, 2, 3, 1).numpy()
+        table = self.table(listed)
+        return StimulusSet.from_arrays(drawn, table["stimulus_id"].tolist(), table)
 
     def write(self, folder: str | os.PathLike[str], number: int) -> StimulusSet:
         """Write the first pictures as PNG with their table, and return them as a stimulus set.
@@ -171,13 +208,13 @@ class ObjectScenes:
         return np.random.default_rng([self.seed, number])
 
     def _describe(self, number: int, random: np.random.Generator) -> dict[str, object]:
-        vary = self._range
+        vary, step = self._range, self.displacement
         category = self.categories[number % len(self.categories)]
         exemplar = int(self.exemplars[int(random.integers(len(self.exemplars)))])
         kind = self._backgrounds[int(random.integers(len(self._backgrounds)))]
-        x, y = random.uniform(-vary.position, vary.position, 2)
-        scale = RADIUS * vary.size ** random.uniform(-1, 1)
-        turn = np.asarray(VIEW) + random.uniform(-vary.rotation, vary.rotation, 3)
+        x, y = np.add(step.position, random.uniform(-vary.position, vary.position, 2))
+        scale = RADIUS * step.size * vary.size ** random.uniform(-1, 1)
+        turn = np.add(VIEW, step.rotation) + random.uniform(-vary.rotation, vary.rotation, 3)
         lean = np.radians(random.uniform(-vary.light, vary.light, 2))
         light = np.array([0.4, 0.6, 0.7]) + np.array([np.sin(lean[0]), np.sin(lean[1]), 0])
         light /= np.linalg.norm(light)
@@ -191,6 +228,7 @@ class ObjectScenes:
             **dict(zip(("x", "y", "scale"), (float(v) for v in (x, y, scale)), strict=True)),
             **dict(zip(("turn_x", "turn_y", "turn_z"), map(float, turn), strict=True)),
             **dict(zip(("light_x", "light_y", "light_z"), map(float, light), strict=True)),
+            "background_contrast": self.background_contrast,
             "number": number,
             "seed": self.seed,
         }
@@ -207,10 +245,18 @@ class ObjectScenes:
             name: torch.from_numpy(np.stack([scene[name] for scene in scenes])).float()
             for name in scenes[0]
         }
-        drawn = draw(Scenes(**tensors), torch.stack(behind))
+        drawn = self._in_front(Scenes(**tensors), torch.stack(behind))
         if self.oversampling == 1:
             return drawn
         return functional.avg_pool2d(drawn, self.oversampling)
+
+    def _in_front(self, scenes: Scenes, behind: Tensor) -> Tensor:
+        """Return scenes in front of backgrounds, of which also scattered parts are part."""
+        if self.background_contrast == 1:
+            return draw(scenes, behind)  # in one go, which is quicker and the same
+        whole = draw(scenes.some(slice(MOST_PARTS, None)), behind)
+        faded = GREY + self.background_contrast * (whole - GREY)
+        return draw(scenes.some(slice(MOST_PARTS)), faded)
 
 
 def _scene(shown: dict[str, object], random: np.random.Generator) -> dict[str, np.ndarray]:
