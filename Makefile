@@ -1,18 +1,28 @@
 # make demo: the whole path on built-in pictures.  make test: lint, types and tests.
-# make report: the analyses, in small, and one page of them.  make docs: the user guide.
+# make report: the analyses, in small, and one page of them in reports/quick; with DATA=FOLDER, the
+# files of the 92 object images, also the one against human IT.  make docs: the user guide.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+QUICK := reports/quick
+STUDIES := ablations performance_gap tolerance object_information naturalness model_similarity \
+	texture_layers style_transfer_grid metamers controversial $(if $(DATA),it_geometry)
 
 .PHONY: demo report docs test lint types tests install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cnnperception demo
 
+# Two studies at a time, each on one core.
 report: $(VENV)/.installed
-	$(BIN)/python analyses/performance_gap.py --quick
-	$(BIN)/python analyses/texture_layers.py --quick
-	$(BIN)/cnnperception report
+	OMP_NUM_THREADS=1 $(MAKE) --jobs 2 $(STUDIES:%=study-%)
+	$(BIN)/cnnperception report --reports $(QUICK)
+
+study-%: $(VENV)/.installed
+	$(BIN)/python analyses/$*.py --quick --output $(QUICK)/$*
+
+study-it_geometry: $(VENV)/.installed
+	$(BIN)/python analyses/it_geometry.py --quick --output $(QUICK)/it_geometry --data $(DATA)
 
 docs: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
