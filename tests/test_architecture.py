@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "stimuli": {"images"},
     "objects": {"images", "stimuli"},
     "training": {"models", "objects"},
+    "ablation": {"models", "objects", "training", "decoding"},
     "models": {"images"},
     "synthesis": {"models", "statistics", "images"},
     "readouts": {"statistics"},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...runtime import full_precision
 from ..grey import luminance
 from ..interface import resolve_layers
 
@@ -68,7 +69,13 @@ class V1(nn.Module):
                 f"images of {tuple(grey.shape[-2:])} pixels are too small for the {self.scales} "
                 f"scales of v1; they need {2**self.scales} at least, or fewer scales"
             )
-        energies = self._energies(grey)
+        # Autocasting would square and divide with three digits, and cannot resize at all.
+        with full_precision(grey.device):
+            energies = self._energies(grey)
+            return self._normalised(energies, names)
+
+    def _normalised(self, energies: list[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """Return the energies of the named layers divided by that of all cells at their place."""
         totals = [energy.sum(dim=1, keepdim=True) for energy in energies]
         found = {}
         for name, energy in zip(self.layers, energies, strict=True):

@@ -46,14 +46,7 @@ class SimpleCells:
 
     def __call__(self, size: int) -> Tensor:
         """Return the responses of the filters of a size, (batch, orientation, height, width)."""
-        filters = _spectrum(
-            self._bank,
-            size,
-            self._orientations,
-            self._shape,
-            self._spectrum.dtype,
-            self._squares.device,
-        )
+        filters = self._transformed(size)
         # The transform is circular, but where the filter is wholly inside nothing wraps around.
         matched = torch.fft.irfft2(self._spectrum * filters, s=self._shape)
         start = self._excess
@@ -64,6 +57,17 @@ class SimpleCells:
         gain = energy.masked_fill(black, 1).rsqrt().masked_fill(black, 0)
         half = size // 2
         return functional.pad(matched * gain, (half + start, half, half + start, half))
+
+    def _transformed(self, size: int) -> Tensor:
+        """Return the filters of a size in the frequency domain."""
+        return _spectrum(
+            self._bank,
+            size,
+            self._orientations,
+            self._shape,
+            self._spectrum.dtype,
+            self._squares.device,
+        )
 
 
 @functools.lru_cache(maxsize=32)
