@@ -195,6 +195,13 @@ def style(
         int | None,
         typer.Option(help="Longer side of the result; by default 512, or as the preset has it."),
     ] = None,
+    composed_at: Annotated[
+        int | None,
+        typer.Option(
+            help="Shorter side of the size whose look larger results have: less is more of a "
+            "painting. By default what suits the model."
+        ),
+    ] = None,
     statistic: Statistic = None,
     colour: Annotated[
         str, typer.Option(help="style; luminance or affine keep the photograph's colours.")
@@ -257,6 +264,7 @@ def style(
             content_weight=content_weight,
             style_weights=arguments.numbers(blend),
             style_scale=style_scale,
+            composed_at=composed_at,
             statistic=statistic,
             colour=colour,
             masks=arguments.masks(content_mask, style_mask),

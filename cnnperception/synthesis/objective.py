@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..models.interface import VisionModel, wrap_around
 from ..statistics import channel_covariance, flatten, product_sums
+from .pyramid import resampled
 from .solver import Precondition, unpreconditioned
 from .tiling import (
     EachPosition,
@@ -111,6 +112,9 @@ class Objective:
         In which the model computes, where torch deems that safe: bfloat16 is a rougher guide.
     bounds : (Tensor, Tensor), optional
         The lowest and highest values of pixels, (1, 3, 1, 1), for searches that keep to them.
+    coarser : sequence of ((int, int), Objective)
+        What is asked of the images reduced to some sizes, (height, width), besides: a model sees
+        large structure there.
     """
 
     model: VisionModel
@@ -121,19 +125,29 @@ class Objective:
     tiles: Tiles | None = None
     precision: torch.dtype = torch.float32
     bounds: tuple[Tensor, Tensor] | None = None
+    coarser: Sequence[tuple[tuple[int, int], Objective]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The name of each term, in the order of the losses."""
-        return tuple(term.name for term in self.terms) + tuple(t.name for t in self.pixel_terms)
+        own = [term.name for term in self.terms] + [term.name for term in self.pixel_terms]
+        for (height, width), objective in self.coarser:
+            own += [f"{name}/{height}x{width}" for name in objective.names]
+        return tuple(own)
 
     @property
     def weights(self) -> list[float]:
         """The weight of each term, in the order of the losses."""
-        return [t.weight for t in self.terms] + [t.weight for t in self.pixel_terms]
+        own = [t.weight for t in self.terms] + [t.weight for t in self.pixel_terms]
+        return own + [weight for _, objective in self.coarser for weight in objective.weights]
 
     def losses(self, images: Tensor) -> Tensor:
         """Return the unweighted loss of each term, shape (batch, term)."""
+        own = self._own_losses(images)
+        more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
+        return torch.cat([own, *more], dim=1)
+
+    def _own_losses(self, images: Tensor) -> Tensor:
         layers = list(dict.fromkeys(term.layer for term in self.terms))
         with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
             features = responses(self.model, images, layers, self.precision) if layers else {}
@@ -143,11 +157,24 @@ class Objective:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""
+        total, gradient, losses = dataclasses.replace(self, coarser=())._evaluated(images.detach())
+        for size, objective in self.coarser:
+            whole = images.detach().requires_grad_()
+            with torch.enable_grad():
+                small = resampled(whole, size)
+                its = dataclasses.replace(objective, precision=self.precision)(small)
+                (carried,) = torch.autograd.grad(small, whole, its[1])
+            total, gradient = total + its[0], gradient + carried
+            losses = torch.cat([losses, its[2]], dim=1)
+        return total, gradient, losses
+
+    def _evaluated(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what a call does, where there is nothing coarser."""
         if self.tiles is not None:
-            return evaluate_in_tiles(self, self.tiles, images.detach())
-        images = images.detach().requires_grad_()
+            return evaluate_in_tiles(self, self.tiles, images)
+        images = images.requires_grad_()
         with torch.enable_grad():
-            losses = self.losses(images)
+            losses = self._own_losses(images)
             total = losses @ losses.new_tensor(self.weights)
             # The images do not influence each other, so one sum gives every image its gradient.
             (gradient,) = torch.autograd.grad(total.sum(), images)

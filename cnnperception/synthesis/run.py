@@ -15,7 +15,6 @@ from typing import Any, TypedDict
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .. import images as image_files
 from .. import runtime
@@ -24,7 +23,7 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
 from .optimisers import Optimiser, Progress
-from .pyramid import Level
+from .pyramid import Level, resampled
 from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
@@ -211,7 +210,7 @@ def synthesize(
             if at.images.shape[-2:] != stage.level.size:
                 # Published procedures go on from a picture as it is written to a file.
                 last = at.images if optimiser is None else at.images.clamp(0, 1)
-                at.images = _enlarged(last, stage.level.size)
+                at.images = resampled(last, stage.level.size)
             if objective is None or stage.index != stages[number - 1].index:
                 objective = objective_at(stage.index)
             objective = dataclasses.replace(objective, precision=stage.precision)
@@ -265,17 +264,6 @@ def synthesize(
     if finished:
         _warn_of_failure(result)
     return result
-
-
-def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return images at another size, as `images.resize` but not clipped.
-
-    Clipping makes dark regions exactly black, where responses relative to the local contrast
-    have gradients so steep that a search gets stuck.
-    """
-    return functional.interpolate(
-        images, size=size, mode="bicubic", antialias=True, align_corners=False
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,9 @@ from .pyramid import Level
 from .run import Running
 from .tiling import Tiles
 
+# Gatys, Ecker & Bethge (2016): shorter side of the pictures, and what conv4_2 of VGG-19 sees.
+PAPERS_SIDE, PAPERS_FIELD = 512, 84
+
 
 def default_model(model: VisionModel | None) -> VisionModel:
     """Return the model, or the embedded random filters on the fastest device."""
@@ -161,6 +164,32 @@ def size_of(size: int | tuple[int, int] | None, source: Tensor) -> tuple[int, in
     if min(height, width) < 1:
         raise ValueError(f"size must be positive; got {height} x {width}")
     return int(height), int(width)
+
+
+def composition(model: VisionModel, layers: Sequence[str]) -> int | None:
+    """Return the shorter side at which a scene suits a model: what its content layers see, times 6.
+
+    Six times is what Gatys, Ecker & Bethge (2016) have: 512 pixels, of which conv4_2 of VGG-19
+    sees 84. In a larger picture such layers see too little of the scene to tell it from its detail,
+    and a few places are enough to give the whole the style's statistics: most of it stays a
+    photograph.
+
+    Parameters
+    ----------
+    model : VisionModel
+    layers : sequence of str
+        Content layers, for a model that recommends none.
+
+    Returns
+    -------
+    int or None
+        None where a layer has no positions.
+    """
+    try:
+        fields = [receptive_field(model, x) for x in model.recommended.get("content") or layers]
+    except ValueError:
+        return None
+    return round(PAPERS_SIDE / PAPERS_FIELD * max(fields))
 
 
 def scaled(image: Tensor, scale: float) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from .overrides import record, settled, suited
 from .presets import DEFAULT
 from .procedure import Procedure, layers_of
 from .published import Loss
-from .pyramid import Level
+from .pyramid import Level, halvings
 from .run import Running, SynthesisResult, synthesize
 from .texture import noise_like
 
@@ -41,6 +41,7 @@ def stylize(
     masks: tuple[Tensor, Tensor] | None = None,
     smoothness: float = 0.0,
     size: int | tuple[int, int] | None = None,
+    composed_at: int | None = None,
     start: str | Tensor | None = None,
     seed: int = 0,
     evaluations: int | None = None,
@@ -88,6 +89,11 @@ def stylize(
         Weight of the total variation.
     size : int or (int, int), optional
         Longer side, or height and width, of the result; the photograph's when left out.
+    composed_at : int, optional
+        Shorter side, in pixels, of the size whose look larger results have: the scene is compared
+        there and nowhere finer, the style at all sizes from there on. Less is more of a painting,
+        more is more of a photograph. When left out, six times what the model's recommended
+        content layers see, as in the paper; of a published preset, the size of the result.
     start : {"content", "noise"} or Tensor like `content`, optional
         The image to begin with; "content" of every preset.
     seed : int
@@ -103,7 +109,7 @@ def stylize(
     ------
     ValueError
         For an unknown preset, empty or unknown layers, weights below zero or wrong in number,
-        masks whose regions do not pair, or an unknown start or colour.
+        masks whose regions do not pair, an unknown start or colour, or no size to compose at.
     OSError
         When the weights of a preset's network are not there and cannot be downloaded.
     FloatingPointError
@@ -126,7 +132,7 @@ def stylize(
         start=start if isinstance(start, str) else None,
         evaluations=evaluations,
     )
-    _check(settings, colour, style_scale, smoothness)
+    _check(settings, colour, style_scale, smoothness, composed_at)
     model, settings = suited(settings, model)
     scene = setup.prepare(content, model, "content image")
     paintings = setup.several(style, model, "style image")
@@ -143,23 +149,31 @@ def stylize(
     measure = setup.measure(settings.statistic)
     levels = tuple(schedule or settings.levels((height, width)))
     wanted, drawings = _coloured(colour, scene, paintings)
+    composed, usual = composed_at, "the size of the result"
+    if not settings.published:
+        composed = composed_at or setup.composition(model, scene_layers)
+        usual = "what suits the model"
 
-    def drawn(number: int, level: Level) -> Tensor:
+    def drawn(number: int, size: tuple[int, int]) -> Tensor:
         painting = drawings[number]
         cover = style_scale * settings.cover(painting, (height, width))
-        scale = cover * level.size[0] / height
+        scale = cover * size[0] / height
         return image_files.resize(painting, setup.scaled(painting, scale))
 
     def objective_at(index: int) -> Objective:
-        level = levels[index]
-        pictures = [drawn(number, level) for number in range(len(drawings))]
+        sizes = halvings(levels[index].size, composed or min(levels[index].size))
+        finest, *coarser = (asked(size, size == sizes[-1], size == sizes[0]) for size in sizes)
+        return dataclasses.replace(finest, coarser=tuple(zip(sizes[1:], coarser, strict=True)))
+
+    def asked(size: tuple[int, int], composes: bool, finest: bool) -> Objective:
+        kept = scene_layers if composes and settings.content_weight else ()
+        pictures = [drawn(number, size) for number in range(len(drawings))]
         fitting = [
             settings.fitting(model, layers, picture)
             for layers, picture in zip(paint_layers, pictures, strict=True)
         ]
-        layers = [*(layer for some in fitting for layer in some)]
-        layers += scene_layers if settings.content_weight else ()
-        tiles = setup.tiles(model, layers, level.size, max(pictures, key=torch.numel), running)
+        layers = [*(layer for some in fitting for layer in some), *kept]
+        tiles = setup.tiles(model, layers, size, max(pictures, key=torch.numel), running)
         terms: list[Term] = []
         for number, (picture, some) in enumerate(zip(pictures, fitting, strict=True)):
             kind = "style" if len(pictures) == 1 else f"style{number + 1}"
@@ -167,16 +181,16 @@ def stylize(
                 share = shares[number]
                 found = match(kind, model, some, measure, picture, weight=share, tiles=tiles)
             else:
-                here = guidance.resized(masks[0], level.size)
+                here = guidance.resized(masks[0], size)
                 there = guidance.resized(masks[1], setup.size_of(None, picture))
                 found = guidance.match_regions(kind, model, some, measure, picture, there, here)
             terms += settings.loss.weighed(found)
-        if settings.content_weight:
-            seen = image_files.resize(wanted, level.size)
-            keep = match("content", model, scene_layers, unchanged, seen, tiles=tiles)
+        if kept:
+            seen = image_files.resize(wanted, size)
+            keep = match("content", model, kept, unchanged, seen, tiles=tiles)
             terms += Loss(settings.content_divisor, settings.content_weight).weighed(keep)
-        limits = settings.limits(pictures[0])
-        if smoothness:
+        limits = settings.limits(pictures[0]) if finest else []
+        if smoothness and finest:
             limits.append(PixelTerm("smoothness", total_variation, smoothness))
         bounds = settings.pixel_bounds(pictures[0])
         return Objective(model, terms, limits, tiles=tiles, bounds=bounds)
@@ -195,6 +209,7 @@ def stylize(
             colour=(colour, "style"),
             masks=(masks is not None, False),
             smoothness=(smoothness, 0.0),
+            composed_at=(composed_at or usual, usual),
             start_image=(given is not None, False),
             schedule=(schedule is not None, False),
         ),
@@ -208,6 +223,7 @@ def stylize(
         masks=None if masks is None else [setup.digest(mask) for mask in masks],
         smoothness=smoothness,
         size=[height, width],
+        composed_at=composed,
         start=settings.start if given is None else "image",
         seed=seed,
         schedule=[[*level.size, level.evaluations] for level in levels],
@@ -241,7 +257,13 @@ def _listed(layers: Any) -> Any:
     return layers if layers is None or isinstance(layers, str) else list(layers)
 
 
-def _check(settings: Procedure, colour: str, style_scale: float, smoothness: float) -> None:
+def _check(
+    settings: Procedure,
+    colour: str,
+    style_scale: float,
+    smoothness: float,
+    composed_at: int | None,
+) -> None:
     if settings.start not in ("content", "noise"):
         raise ValueError(f"start must be 'content', 'noise' or an image; got {settings.start!r}")
     if colour not in COLOURS:
@@ -250,6 +272,8 @@ def _check(settings: Procedure, colour: str, style_scale: float, smoothness: flo
         raise ValueError(
             "content_weight and smoothness must not be negative, and style_scale must be positive"
         )
+    if composed_at is not None and composed_at < 1:
+        raise ValueError(f"composed_at must be a positive number of pixels; got {composed_at}")
 
 
 def _style_layers(
