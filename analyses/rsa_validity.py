@@ -29,7 +29,7 @@ from cnnperception import figures, rsa, runtime
 from cnnperception.figures.canvas import colours, new_figure, styled
 
 OUTPUT = Path("reports/rsa_validity")
-STIMULI, SUBJECTS, FEATURES = 40, 30, 12
+STIMULI, SUBJECTS, FEATURES = 80, 30, 12
 LEVEL = 0.05
 # Subjects that stand for all there are.
 POPULATION = 30_000
@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--stimuli", type=int, default=STIMULI, help="of an experiment")
-    parser.add_argument("--n-boot", type=int, default=500)
+    parser.add_argument("--n-boot", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="200 experiments of each kind")
     parser.add_argument("--output", type=Path, default=OUTPUT)
