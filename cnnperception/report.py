@@ -33,7 +33,7 @@ class Picture:
     ----------
     source : Figure, Tensor, ndarray or path
         A matplotlib figure; an image (3, height, width) with values in [0, 1], or an array as
-        `figures.to_pixels` takes it; or the path of an image file.
+        `figures.to_pixels` takes it; or the path of an image file. A JPEG stays as it is in HTML.
     caption : str
         Stands below it.
     alt : str
@@ -55,12 +55,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a report: paragraphs parted by blank lines, then pictures, then tables."""
+    """A section of a report: paragraphs parted by blank lines, then pictures, then tables.
+
+    At the end stand the details, numbers and limits in full: paragraphs too, folded in HTML.
+    """
 
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    details: str = ""
 
 
 def write_report(
@@ -125,16 +129,24 @@ def _section(section: Section, number: int) -> dict[str, Any]:
     return {
         "id": f"section-{number}",
         "title": section.title,
-        "paragraphs": [part.strip() for part in section.text.split("\n\n") if part.strip()],
+        "paragraphs": paragraphs_of(section.text),
+        "details": paragraphs_of(section.details),
         "pictures": [_picture(picture, section.title) for picture in section.pictures],
         "tables": [_table(table, section.title) for table in section.tables],
     }
 
 
+def paragraphs_of(text: str) -> list[str]:
+    """Return the paragraphs of a text, which blank lines part."""
+    return [part.strip() for part in text.split("\n\n") if part.strip()]
+
+
 def _picture(picture: Picture, section: str) -> dict[str, Any]:
-    png, width, height = picture_as_png(picture, section)
+    data, width, height = picture_as_png(picture, section)
+    kept = _jpeg(picture.source)
     return {
-        "data": base64.b64encode(png).decode("ascii"),
+        "kind": "png" if kept is None else "jpeg",
+        "data": base64.b64encode(data if kept is None else kept).decode("ascii"),
         "width": width,
         "height": height,
         "caption": picture.caption,
@@ -170,6 +182,17 @@ def _png(source: Any) -> tuple[bytes, int, int]:
     buffer = io.BytesIO()
     pixels.save(buffer, "PNG")
     return buffer.getvalue(), pixels.width, pixels.height
+
+
+def _jpeg(source: Any) -> bytes | None:
+    """Return the bytes of a JPEG file, a fifth of what PNG takes, unless it is too large."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    if Path(source).suffix.lower() not in (".jpg", ".jpeg"):
+        return None
+    with Image.open(source) as image:
+        fits = image.format == "JPEG" and max(image.size) <= _LONGEST_SIDE
+    return Path(source).read_bytes() if fits else None
 
 
 def _table(table: Table, section: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import runtime
 from .files import atomic_path, json_text
-from .report import Section, checked, picture_as_png, table_as_text
+from .report import Section, checked, paragraphs_of, picture_as_png, table_as_text
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -94,13 +94,14 @@ def _fonts() -> Path:
 
 def _section(page: FPDF, section: Section) -> None:
     _heading(page, section.title)
-    for paragraph in section.text.split("\n\n"):
-        if paragraph.strip():
-            _text(page, " ".join(paragraph.split()), 10, after=2)
+    for paragraph in paragraphs_of(section.text):
+        _text(page, " ".join(paragraph.split()), 10, after=2)
     for picture in section.pictures:
         _picture(page, picture, section.title)
     for table in section.tables:
         _table(page, table, section.title)
+    for paragraph in paragraphs_of(section.details):
+        _text(page, " ".join(paragraph.split()), 8, after=2)
 
 
 def _heading(page: FPDF, title: str) -> None:
