@@ -282,7 +282,7 @@ def main() -> None:
     found.table("distances", distances)
     found.table("names", names)
     found.figure("distances", drawn_distances(distances, settings), CAPTION)
-    found.conclude(shows(distances, names, settings), LIMITS)
+    found.conclude(in_short(distances, settings), shows(distances, names, settings), LIMITS)
 
 
 def drawn_distances(distances: pd.DataFrame, settings) -> Figure:
@@ -301,6 +301,23 @@ def drawn_distances(distances: pd.DataFrame, settings) -> Figure:
         panel="pairing",
         reference=0.0,
         reference_name="as noise",
+    )
+
+
+def in_short(distances: pd.DataFrame, settings) -> str:
+    """Return the answer in a sentence."""
+    rows = distances.set_index(["pairing", "held", "judge"])
+    said = []
+    for pairing in pairings(settings):
+        for held, driven in pairing.roles():
+            seen = rows.loc[(pairing.name, held.name, driven.name)]
+            kept = rows.loc[(pairing.name, held.name, held.name)]
+            times = geometric(seen["distance"]) / geometric(seen["noise"])
+            share = geometric(kept["distance"]) / geometric(kept["noise"])
+            said.append(f"{held.name} sees {share:.0%} and {driven.name} {times:.1f} times")
+    return (
+        "Pictures can be changed so that one model sees little of it and another much, of what "
+        f"they see of noise as strong: {'; '.join(said)}."
     )
 
 

@@ -304,7 +304,7 @@ def main() -> None:
         f"interval over {table['families'].iloc[0]} families of textures; below 0, noise drives "
         "the layer more.",
     )
-    found.conclude(shows(table, each, made, clipped), LIMITS)
+    found.conclude(in_short(table), shows(table, each, made, clipped), LIMITS)
 
 
 EXAMPLES = (
@@ -324,6 +324,21 @@ def examples(shown: cp.StimulusSet):
             begins = f"{family.replace('_', ' ')}: " if len(titles) % (len(kinds) + 1) == 0 else ""
             titles.append(begins + (kind if what == "texture" else what))
     return contact_sheet(drawn, titles, columns=2 * (len(kinds) + 1))
+
+
+def in_short(table: pd.DataFrame) -> str:
+    """Return the answer in a sentence."""
+    textures = table[~table["kind"].str.startswith(CONTROL)]
+    sides = textures.assign(above=textures["lower"] > 0, below=textures["upper"] < 0)
+    always = sides.groupby(["model", "layer"], sort=False)[["above", "below"]].all()
+    above = [f"{model} {layer}" for model, layer in always.index[always["above"]]]
+    count = always["below"].groupby("model", sort=False).agg(["sum", "size"])
+    below = ", ".join(f"{r.Index} {r.sum} of {r.size}" for r in count.itertuples())
+    kinds = textures["kind"].nunique()
+    return (
+        f"Textures of all {kinds} kinds drive {', '.join(above) or 'no layer'} more than noise of "
+        f"their spectrum does, and drive less the layers of {below}."
+    )
 
 
 def shows(table: pd.DataFrame, each: pd.Series, made: pd.DataFrame, clipped: float) -> str:

@@ -232,7 +232,28 @@ def main() -> None:
             f"{place}, whose category, one of {len(CATEGORIES)}, is named rightly, by layer; 95 % "
             "intervals over objects.",
         )
-    found.conclude(shows(answers, table, images(settings), settings.seed), LIMITS)
+    told = shows(answers, table, images(settings), settings.seed)
+    found.conclude(in_short(table), told, LIMITS)
+
+
+def in_short(table: pd.DataFrame) -> str:
+    """Return the answer in a sentence or two."""
+    rows = table.set_index(["background", "model", "read", "layer"])["accuracy"]
+    shallow, *_, deep = POOLS
+    said = []
+    for place in dict.fromkeys(table["background"]):
+        trained = rows[place, "VGG, trained"]
+        first, last = (trained["Gram matrix", layer] for layer in (shallow, deep))
+        untrained = rows[place, "VGG, untrained", "Gram matrix", deep]
+        said.append(
+            f"{place}, it names {first:.0%} of new objects at {shallow} of the trained network and "
+            f"{last:.0%} at {deep} ({trained['features', deep]:.0%} from the features themselves), "
+            f"{untrained:.0%} at {deep} of the untrained one"
+        )
+    return (
+        "A readout of Gram matrices is not told where anything is; "
+        f"{'; '.join(said)}; chance is {CHANCE:.0%}."
+    )
 
 
 def shows(answers: pd.DataFrame, table: pd.DataFrame, images: int, seed: int) -> str:

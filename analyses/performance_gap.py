@@ -35,6 +35,7 @@ SIDE = 128  # of the pictures, before they are resized for a model
 # Exemplars that no network was trained on: a readout learns from some and is tested on others.
 LEARNT, TESTED = range(2000, 2040), range(3000, 3040)
 READOUT = "logistic"
+COMPARED = ("VGG, trained", "HMAX C2", "V1", "pixels")  # from the best to the worst, perhaps
 
 
 def pictures(
@@ -160,7 +161,21 @@ def main() -> None:
         f"{int(table['objects'].iloc[0])} new objects whose category, one of "
         f"{len(CATEGORIES)}, is named rightly; 95 % intervals over objects.",
     )
-    found.conclude(shows(table, chance), LIMITS)
+    found.conclude(in_short(table, chance), shows(table, chance), LIMITS)
+
+
+def in_short(table: pd.DataFrame, chance: float) -> str:
+    """Return the answer in a sentence."""
+    high = table[table["variation"] == "high"].set_index(["background", "model"])["accuracy"]
+    places = list(dict.fromkeys(table["background"]))
+    named = ", ".join(
+        f"{model} {' and '.join(f'{high[place, model]:.0%}' for place in places)}"
+        for model in COMPARED
+    )
+    return (
+        f"Of new objects at high variation, {' and '.join(places)}, a linear readout names rightly "
+        f"from {named}; chance is {chance:.0%}."
+    )
 
 
 def shows(table: pd.DataFrame, chance: float) -> str:
@@ -186,7 +201,7 @@ def _told(table: pd.DataFrame, place: str) -> str:
     )
     apart = {
         f"{above} over {below}": high.loc[above, "lower"] > high.loc[below, "upper"]
-        for above, below in itertools.pairwise(["VGG, trained", "HMAX C2", "V1", "pixels"])
+        for above, below in itertools.pairwise(COMPARED)
     }
     yes = ", ".join(name for name, is_apart in apart.items() if is_apart)
     no = ", ".join(name for name, is_apart in apart.items() if not is_apart)

@@ -90,13 +90,29 @@ def main() -> None:
         )
     table = pd.DataFrame(rows)
     found.table("textures", table)
-    found.conclude(shows(table), LIMITS)
+    found.conclude(in_short(table), shows(table), LIMITS)
+
+
+def in_short(table: pd.DataFrame) -> str:
+    """Return the answer in a sentence."""
+    means = errors_of_all(table).sort_values()
+    return (
+        "By a judge that had no part in them, textures from all layers of a network come nearest "
+        f"to the exemplar with the {means.index[0]} one (error {means.iloc[0]:.2g} of noise's) and "
+        f"stay farthest with the {means.index[-1]} one ({means.iloc[-1]:.2g})."
+    )
+
+
+def errors_of_all(table: pd.DataFrame) -> pd.Series:
+    """Return each network's mean error with the deepest set of layers."""
+    last = table.groupby(["exemplar", "network"], sort=False).tail(1)
+    return last.groupby("network", sort=False)["error"].mean()
 
 
 def shows(table: pd.DataFrame) -> str:
     """Return what the table shows."""
-    last = table.groupby(["exemplar", "network"], sort=False).tail(1)
-    means = last.groupby("network", sort=False)["error"].mean()
+    means = errors_of_all(table)
+    floor = table.groupby("exemplar", sort=False)["floor"].first().mean()
     first = table.groupby(["exemplar", "network"], sort=False).head(1)
     shallow = first.groupby("network", sort=False)["error"].mean()
     return paragraphs(
@@ -104,7 +120,7 @@ def shows(table: pd.DataFrame) -> str:
         "which nothing was matched, relative to noise of the exemplar's colours. From the first "
         "layer alone: " + _listed(shallow) + ".",
         f"From all layers to the deepest: {_listed(means)}.",
-        f"The exemplar's own halves have {last['floor'].mean():.2g}.",
+        f"The exemplar's own halves have {floor:.2g}.",
         f"Textures of {table['exemplar'].nunique()} exemplars, one of each; the layers' Gram "
         f"matrices hold {table['parameters'].min()} to {table['parameters'].max()} numbers.",
     )

@@ -311,7 +311,7 @@ def main() -> None:
     found.table("curves", points)
     found.table("half_widths", widths)
     draw(found, points, widths, rows, settings)
-    found.conclude(shows(points, widths, rows, settings), LIMITS)
+    found.conclude(in_short(widths), shows(points, widths, rows, settings), LIMITS)
 
 
 def draw(found: Study, points: pd.DataFrame, widths: pd.DataFrame, rows: pd.DataFrame, settings):
@@ -374,6 +374,21 @@ def examples(settings):
             drawn.append(scene.pictures([number])[0])
             titles.append(f"{variable.partition(' (')[0]} {signed:g}" if amount else REFERENCE)
     return contact_sheet(drawn, titles, columns=len(amounts))
+
+
+def in_short(widths: pd.DataFrame) -> str:
+    """Return the answer in a sentence."""
+    beyond = widths[widths["layer"].isin(CHOSEN) & widths["beyond"].astype(bool)]
+    variables = beyond["variable"].str.partition(" (")[0].groupby(beyond["layer"]).agg(", ".join)
+    listed = "; ".join(
+        f"{layer}: {variables.get(layer, 'nothing')}"
+        for layer in CHOSEN
+        if layer in set(widths["layer"])
+    )
+    return (
+        "What can change, as far as it was changed here, before a readout that learnt from one "
+        f"view falls half-way to chance: {listed}."
+    )
 
 
 def shows(points: pd.DataFrame, widths: pd.DataFrame, rows: pd.DataFrame, settings) -> str:

@@ -123,12 +123,13 @@ class Study:
             table.to_csv(path, index=False, float_format="%.5g")
         self.tables.append(f"{name}.csv")
 
-    def conclude(self, shows: str, limits: str) -> None:
-        """Write what the study shows, with its statistics, and its limits; print it."""
+    def conclude(self, answer: str, shows: str, limits: str) -> None:
+        """Write the answer in a sentence or two, its statistics, and its limits; print them."""
         record = {
             "name": self.name,
             "title": self.title,
             "question": self.question,
+            "answer": answer,
             "shows": shows,
             "limits": limits,
             "figures": self.figures,
@@ -138,7 +139,7 @@ class Study:
             "versions": runtime.versions(),
         }
         write_text(self.output / FINDINGS, json_text(record))
-        print(f"{self.title}\n\n{shows}\n\nLimits: {limits}\n\n{self.output}")
+        print(f"{self.title}\n\n{answer}\n\n{shows}\n\nLimits: {limits}\n\n{self.output}")
 
 
 def arguments(description: str, name: str, **options: dict[str, Any]) -> argparse.Namespace:
@@ -272,16 +273,18 @@ def assemble(reports: str | os.PathLike[str], output: str | os.PathLike[str]) ->
             f"{reports} holds no findings; run the scripts in analyses/ first, or `make report`"
         )
     order = [*(name for name in ORDER if name in found), *sorted(set(found) - set(ORDER))]
-    sections = [Section("The question", QUESTION)]
+    records = {name: json.loads(found[name].read_text(encoding="utf-8")) for name in order}
+    answers = "\n\n".join(f"{r['title']}. {r['answer']}" for r in records.values())
+    sections = [Section("The question", QUESTION), Section("In short", answers)]
     settings = {}
-    for name in order:
-        record = json.loads(found[name].read_text(encoding="utf-8"))
-        text = f"{record['question']}\n\n{record['shows']}\n\nLimits: {record['limits']}"
+    for name, record in records.items():
+        text = f"{record['question']}\n\n{record['answer']}"
         pictures = [
             Picture(found[name].parent / figure["file"], caption=figure["caption"])
             for figure in record["figures"]
         ]
-        sections.append(Section(record["title"], text, pictures))
+        details = f"{record['shows']}\n\nLimits: {record['limits']}"
+        sections.append(Section(record["title"], text, pictures, details=details))
         settings[name] = {"settings": record["settings"], "tables": record["tables"]}
     write_pdf(Path(output).with_suffix(".pdf"), TITLE, sections, settings)
     return write_report(output, TITLE, sections, settings)

@@ -117,6 +117,18 @@ def test_an_image_file_is_embedded_as_png_and_not_as_a_link(tmp_path, suffix):
     assert np.array_equal(np.asarray(picture), pixels)
 
 
+@pytest.mark.parametrize("side", [40, 2400])
+def test_a_jpeg_is_embedded_as_it_is_unless_it_is_too_large(tmp_path, side):
+    ramp = np.linspace(0, 255, side).astype(np.uint8)
+    file = tmp_path / "photograph.jpg"
+    Image.fromarray(np.stack([np.tile(ramp, (10, 1))] * 3, axis=2)).save(file)
+    page = write(tmp_path, Section("One", pictures=[Picture(file, "Photograph")]))
+    (shown,) = page.all("img")
+    kept = base64.b64encode(file.read_bytes()).decode("ascii")
+    assert (shown["src"] == f"data:image/jpeg;base64,{kept}") == (side == 40)
+    assert int(str(shown["width"])) == min(side, 2000)
+
+
 def test_a_figure_is_embedded_sharply_and_shown_at_its_own_size(tmp_path):
     figure = figures.panel([torch.rand(3, 8, 8)])
     page = write(tmp_path, Section("One", pictures=[Picture(figure, "Panel")]))
@@ -128,6 +140,15 @@ def test_a_figure_is_embedded_sharply_and_shown_at_its_own_size(tmp_path):
 def test_large_pictures_are_made_smaller(tmp_path):
     page = write(tmp_path, Section("One", pictures=[Picture(np.zeros((100, 4000)), "Wide")]))
     assert page.pictures()[0].size == (2000, 50)
+
+
+def test_details_are_folded_below_the_pictures(tmp_path):
+    picture = Picture(torch.zeros(3, 2, 2), "A picture")
+    write(tmp_path, Section("S", "text", [picture], details="One.\n\nTwo."))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    inside = text[text.index("<details>") : text.index("</details>")]
+    assert "<p>One.</p>\n<p>Two.</p>" in inside
+    assert text.index("A picture") < text.index("<details>")
 
 
 def test_every_picture_has_an_alt_text_and_captions_are_shown(tmp_path):
@@ -273,12 +294,15 @@ def test_studies_become_one_page_with_figures_findings_and_limits(tmp_path):
     found.figure(
         "shares", figures.interval_curves(table, x="level", y="share", curve="model"), "Two models."
     )
-    found.conclude("b sees more.", "Two models alone.")
+    found.conclude("Mostly b.", "b sees more.", "Two models alone.")
     result = CliRunner().invoke(app, ["report", "--reports", str(tmp_path)])
     assert result.exit_code == 0, result.output
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    for text in ("The gap", "Who sees more?", "b sees more.", "Two models alone.", "Two models."):
-        assert text in page
+    for text in ("Who sees more?", "b sees more.", "Limits: Two models alone."):
+        assert page.count(text) == 1
+    assert "<figcaption>Two models.</figcaption>" in page
+    assert "The gap. Mostly b." in page  # among the answers in short
+    assert "<p>Mostly b.</p>" in page
     assert "data:image/png;base64," in page
     assert (tmp_path / "gap" / "shares.pdf").exists()
 

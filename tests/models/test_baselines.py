@@ -158,6 +158,16 @@ def test_v1_responses_saturate_and_a_crossing_grating_suppresses_them():
     assert response(weak + mask) < 0.6 * response(weak)
 
 
+def test_v1_does_not_lose_precision_to_autocasting():
+    images = torch.rand((1, 3, 48, 48), generator=torch.Generator().manual_seed(0))
+    model = V1()
+    wanted = model.features(images, model.layers)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.features(images, model.layers)
+    for layer, value in wanted.items():
+        torch.testing.assert_close(found[layer], value)
+
+
 def test_v1_of_a_uniform_image_is_silent():
     found = V1().features(torch.full((1, 3, 64, 64), 0.7), ["scale1", "scale4"])
     assert all(value.abs().max() < 1e-6 for value in found.values())
