@@ -33,7 +33,7 @@ class Picture:
     ----------
     source : Figure, Tensor, ndarray or path
         A matplotlib figure; an image (3, height, width) with values in [0, 1], or an array as
-        `figures.to_pixels` takes it; or the path of an image file. A JPEG stays as it is in HTML.
+        `figures.to_pixels` takes it; or the path of an image file.
     caption : str
         Stands below it.
     alt : str
@@ -142,11 +142,10 @@ def paragraphs_of(text: str) -> list[str]:
 
 
 def _picture(picture: Picture, section: str) -> dict[str, Any]:
-    data, width, height = picture_as_png(picture, section)
-    kept = _jpeg(picture.source)
+    pixels, width, height = shown(picture, section)
+    data = compressed(pixels, lossless="WEBP", lossy="WEBP")
     return {
-        "kind": "png" if kept is None else "jpeg",
-        "data": base64.b64encode(data if kept is None else kept).decode("ascii"),
+        "data": base64.b64encode(data).decode("ascii"),
         "width": width,
         "height": height,
         "caption": picture.caption,
@@ -154,8 +153,8 @@ def _picture(picture: Picture, section: str) -> dict[str, Any]:
     }
 
 
-def picture_as_png(picture: Picture, section: str) -> tuple[bytes, int, int]:
-    """Return a picture as PNG, and the width and height to show it at, in CSS pixels.
+def shown(picture: Picture, section: str) -> tuple[Image.Image, int, int]:
+    """Return a picture's pixels, and the width and height to show it at, in CSS pixels.
 
     Raises
     ------
@@ -164,35 +163,35 @@ def picture_as_png(picture: Picture, section: str) -> tuple[bytes, int, int]:
     """
     if not (picture.caption or picture.alt):
         raise ValueError(f"a picture in section {section!r} has neither caption nor alt text")
-    return _png(picture.source)
-
-
-def _png(source: Any) -> tuple[bytes, int, int]:
+    source = picture.source
     if isinstance(source, Figure):
         buffer = io.BytesIO()
         source.savefig(buffer, format="png", dpi=_FIGURE_DPI)
         width, height = source.get_size_inches()
-        return buffer.getvalue(), round(width * 96), round(height * 96)
+        return Image.open(buffer).convert("RGB"), round(width * 96), round(height * 96)
     if isinstance(source, str | os.PathLike):
         from . import images
 
         source = images.read(source)[0]
-    pixels = Image.fromarray((to_pixels(source) * 255).round().astype(np.uint8))
+    pixels = Image.fromarray((to_pixels(source) * 255).round().astype(np.uint8)).convert("RGB")
     pixels.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    buffer = io.BytesIO()
-    pixels.save(buffer, "PNG")
-    return buffer.getvalue(), pixels.width, pixels.height
+    return pixels, pixels.width, pixels.height
 
 
-def _jpeg(source: Any) -> bytes | None:
-    """Return the bytes of a JPEG file, a fifth of what PNG takes, unless it is too large."""
-    if not isinstance(source, str | os.PathLike):
-        return None
-    if Path(source).suffix.lower() not in (".jpg", ".jpeg"):
-        return None
-    with Image.open(source) as image:
-        fits = image.format == "JPEG" and max(image.size) <= _LONGEST_SIDE
-    return Path(source).read_bytes() if fits else None
+def compressed(pixels: Image.Image, lossless: str, lossy: str) -> bytes:
+    """Return a picture as a file: without loss, unless with hardly any it is less than half.
+
+    That is so for photographs and textures; of plots and matrices each pixel is kept.
+    """
+
+    def saved(kind: str, **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        pixels.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    exact = saved(lossless, lossless=True)
+    rough = saved(lossy, quality=90)
+    return rough if 2 * len(rough) < len(exact) else exact
 
 
 def _table(table: Table, section: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import runtime
 from .files import atomic_path, json_text
-from .report import Section, checked, paragraphs_of, picture_as_png, table_as_text
+from .report import Section, checked, compressed, paragraphs_of, shown, table_as_text
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -123,7 +123,7 @@ def _text(page: FPDF, text: str, size: float, *, bold: bool = False, after: floa
 def _picture(page: FPDF, picture: Any, section: str) -> None:
     from fpdf.enums import MethodReturnValue
 
-    png, pixels_wide, pixels_high = picture_as_png(picture, section)
+    pixels, pixels_wide, pixels_high = shown(picture, section)
     page.set_font("DejaVu", "", 8.5)
     line = 8.5 * 0.3528 * LINE
     lines = page.multi_cell(
@@ -136,7 +136,7 @@ def _picture(page: FPDF, picture: Any, section: str) -> None:
     if page.get_y() + high + caption + 6 > MARGIN + HEIGHT:
         page.add_page()
     page.image(
-        io.BytesIO(png),
+        io.BytesIO(compressed(pixels, lossless="PNG", lossy="JPEG")),
         w=pixels_wide * scale,
         h=high,
         alt_text=picture.alt or picture.caption,
