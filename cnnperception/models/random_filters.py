@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from .interface import check_images, resolve_layers
 
 SIZES = (3, 5, 7)  # sides of the filters, in pixels
+BINOMIAL = (1.0, 3.0, 3.0, 1.0)  # weights of four pixels in one of the next octave
+PADDED_OCTAVES = 3  # whose padding shows in what is synthesised
 NOISE_CONTRAST = 0.05  # responses of this size and less are taken for noise
 
 
@@ -53,6 +56,7 @@ class RandomFilters(nn.Module):
                 f"scales={scales}, channels={channels}"
             )
         self.name = "random-filters"
+        self.scales = scales
         octaves = range(1, scales + 1)
         responses = tuple(f"scale{octave}" for octave in octaves)
         normalised = tuple(f"normalised{octave}" for octave in octaves)
@@ -79,8 +83,8 @@ class RandomFilters(nn.Module):
         self.filters = make(3, channels, side, padding=side // 2)
         self.blur = make(3, 3, 4, stride=2, padding=1, groups=3)
         self.filters.weight.data = _unit_filters(channels, seed)
-        binomial = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        self.blur.weight.data = torch.outer(binomial, binomial).repeat(3, 1, 1, 1) / 64
+        binomial = torch.tensor(BINOMIAL) / sum(BINOMIAL)
+        self.blur.weight.data = torch.outer(binomial, binomial).repeat(3, 1, 1, 1)
         self.requires_grad_(False)
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -97,6 +101,31 @@ class RandomFilters(nn.Module):
                 found[scale] = torch.cat([responses, octave], dim=1)
                 found[normalised] = _normalised(responses)
         return {layer: found[layer] for layer in layers}
+
+    def copies(self, size: tuple[int, int]) -> Tensor:
+        """Return how often each pixel counts in the padded octaves, (height, width).
+
+        1 in the middle, 4 at a border and 16 in a corner, which a filter of 7 pixels sees three
+        more pixels beyond; the mean over the finest octaves, three at most.
+        """
+        rows, columns = (_copies(length, min(PADDED_OCTAVES, self.scales)) for length in size)
+        return torch.outer(rows, columns)
+
+
+def _copies(length: int, octaves: int) -> Tensor:
+    """Return how often each pixel of a line counts, (length,)."""
+    line = torch.ones((1, 1, length), requires_grad=True)
+    weights = torch.tensor(BINOMIAL).view(1, 1, -1) / sum(BINOMIAL)
+    beyond = max(SIZES) // 2
+    with torch.enable_grad():
+        octave, counted = line, torch.zeros(())
+        for index in range(octaves):
+            padded = functional.pad(octave, (beyond, beyond), "replicate")
+            counted = counted + 2**index * padded.sum()
+            octave = functional.pad(octave, (1, 1), "replicate")
+            octave = functional.conv1d(octave, weights, stride=2)
+        (found,) = torch.autograd.grad(counted / octaves, line)
+    return found[0, 0]
 
 
 def _receptive_field(octave: int) -> int:

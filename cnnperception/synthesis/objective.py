@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models.interface import VisionModel, wrap_around
 from ..statistics import channel_covariance, flatten, product_sums
-from .pyramid import resampled
+from .resampling import resampled
 from .solver import Precondition, unpreconditioned
 from .tiling import (
     EachPosition,

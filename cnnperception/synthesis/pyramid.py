@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from torch import Tensor
-from torch.nn import functional
-
 
 @dataclasses.dataclass(frozen=True)
 class Level:
@@ -67,17 +64,6 @@ def with_approach(levels: tuple[Level, ...]) -> tuple[Level, ...]:
         return levels
     rest = dataclasses.replace(first, evaluations=first.evaluations - approach)
     return (Level(first.size, approach), rest, *levels[1:])
-
-
-def resampled(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return images at another size, (height, width), as `images.resize` but not clipped.
-
-    Clipping makes dark regions exactly black, where responses relative to the local contrast
-    have gradients so steep that a search gets stuck; and beyond the clip there is no gradient.
-    """
-    return functional.interpolate(
-        images, size=size, mode="bicubic", antialias=True, align_corners=False
-    )
 
 
 def halvings(size: tuple[int, int], smallest: int) -> list[tuple[int, int]]:

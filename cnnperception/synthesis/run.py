@@ -23,7 +23,8 @@ from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
 from .optimisers import Optimiser, Progress
-from .pyramid import Level, resampled
+from .pyramid import Level
+from .resampling import interpolated, resampled
 from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
@@ -207,12 +208,15 @@ def synthesize(
     try:
         for number in range(at.level, len(stages)):
             stage = stages[number]
-            if at.images.shape[-2:] != stage.level.size:
-                # Published procedures go on from a picture as it is written to a file.
-                last = at.images if optimiser is None else at.images.clamp(0, 1)
-                at.images = resampled(last, stage.level.size)
             if objective is None or stage.index != stages[number - 1].index:
                 objective = objective_at(stage.index)
+            if at.images.shape[-2:] != stage.level.size:
+                at.images = (
+                    interpolated(at.images, stage.level.size, wrap=objective.tileable)
+                    if optimiser is None
+                    # Published procedures go on from a picture as it is written to a file.
+                    else resampled(at.images.clamp(0, 1), stage.level.size)
+                )
             objective = dataclasses.replace(objective, precision=stage.precision)
             history = history_for(at.images, memory)
             search = _search(objective, stage, at, optimiser, history)

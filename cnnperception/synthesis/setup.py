@@ -19,6 +19,7 @@ from .memory import tiles_for
 from .objective import Measure
 from .pyramid import Level
 from .run import Running
+from .solver import Precondition, unpreconditioned
 from .tiling import Tiles
 
 # Gatys, Ecker & Bethge (2016): shorter side of the pictures, and what conv4_2 of VGG-19 sees.
@@ -242,6 +243,26 @@ def check_sees_all(model: VisionModel, layers: Sequence[str], image: Tensor, rol
             f"the shorter side of the {role} is {side} pixels, but a unit of layer {deepest!r} of "
             f"{model.name} sees {fields[deepest]}; {advice} a larger {role}"
         )
+
+
+def evenly(model: VisionModel, size: tuple[int, int]) -> Precondition:
+    """Prefer no pixel for being copied beyond the border, where a model pads so.
+
+    What a copied pixel does counts several times; a search would change it first, and leave a
+    frame of too much contrast.
+
+    Parameters
+    ----------
+    model : VisionModel
+        One that has the method `copies`; for others every pixel costs the same.
+    size : (int, int)
+        Height and width of the images.
+    """
+    counted = getattr(model, "copies", None)
+    if counted is None:
+        return unpreconditioned
+    copies: Tensor = counted(size)
+    return lambda gradient: gradient / copies.to(gradient)
 
 
 def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Level]) -> None:

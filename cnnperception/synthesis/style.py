@@ -193,7 +193,8 @@ def stylize(
         if smoothness and finest:
             limits.append(PixelTerm("smoothness", total_variation, smoothness))
         bounds = settings.pixel_bounds(pictures[0])
-        return Objective(model, terms, limits, tiles=tiles, bounds=bounds)
+        even = setup.evenly(model, size)
+        return Objective(model, terms, limits, tiles=tiles, precondition=even, bounds=bounds)
 
     provenance = setup.provenance(
         "style",

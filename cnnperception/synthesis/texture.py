@@ -20,6 +20,7 @@ from .procedure import Procedure, layers_of
 from .published import REDRAWN, redrawn_slices
 from .pyramid import Level
 from .run import Running, SynthesisResult, synthesize
+from .solver import unpreconditioned
 from .tiling import Tiles
 
 
@@ -184,6 +185,7 @@ def texture(
             settings.limits(drawn[0]),
             tileable=tileable,
             tiles=tiles,
+            precondition=unpreconditioned if tileable else setup.evenly(model, level.size),
             bounds=settings.pixel_bounds(drawn[0]),
         )
 

@@ -17,7 +17,8 @@ from cnnperception.models import RandomFilters
 from cnnperception.synthesis import Level, Objective, PixelTerm, setup
 from cnnperception.synthesis.measures import MEASURES
 from cnnperception.synthesis.objective import match, out_of_range, unchanged
-from cnnperception.synthesis.pyramid import halvings, resampled
+from cnnperception.synthesis.pyramid import halvings
+from cnnperception.synthesis.resampling import resampled
 from cnnperception.synthesis.tiling import fitting_tiles
 
 MODEL = RandomFilters(scales=3, channels=16)

@@ -69,6 +69,28 @@ def test_a_tileable_texture_has_no_seam() -> None:
     assert (plain[:, 0] - plain[:, -1]).square().mean() > seam
 
 
+def test_a_tileable_texture_has_no_seam_where_coarser_levels_came_first() -> None:
+    schedule = [Level((48, 48), 30), Level((96, 96), 15)]
+    exemplar = cp.exemplar("gravel", size=(96, 96))
+    seeds = [0, 1, 2, 3]
+    made = cp.texture(exemplar, model=MODEL, schedule=schedule, tileable=True, seed=seeds).images
+    for axis in (-1, -2):
+        steps = (made - made.roll(1, axis)).square()
+        seam = steps.narrow(axis, 0, 1).mean()
+        assert 0.5 < seam / steps.mean() < 1.5
+
+
+def test_a_texture_from_coarse_to_fine_has_neither_pairs_of_pixels_nor_a_frame() -> None:
+    schedule = [Level((48, 48), 30), Level((96, 96), 30)]
+    exemplar = cp.exemplar("gravel", size=(96, 96))
+    made = cp.texture(exemplar, model=MODEL, schedule=schedule, seed=[0, 1, 2, 3]).images
+    for axis in (-1, -2):
+        steps = made.diff(dim=axis).square().mean(dim=(0, 1, -1 if axis == -2 else -2))
+        assert 0.8 < steps[::2].mean() / steps[1::2].mean() < 1.25
+        frame = torch.stack([*steps[:2], *steps[-2:]]).mean()
+        assert frame < 1.3 * steps.mean()
+
+
 def test_what_cannot_tile_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot tile"):
         cp.texture(_stripes(), model=MODEL, size=(90, 90), tileable=True)
