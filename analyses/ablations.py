@@ -410,13 +410,15 @@ def draw_curves(found: Study, curves: pd.DataFrame) -> None:
 def in_short(here: Measured, gained: pd.DataFrame) -> str:
     """Return the answer for one background in a sentence."""
     place, corner = PLACES[here.background], here.corners()
+    longer = here.accuracy[LONGER, "pooled"][0]
     mean = gained[(gained["background"] == place) & (gained["way"] == "mean of all orders")]
     mean = mean.sort_values("value", ascending=False)
     sure = mean[(mean["lower"] > 0) | (mean["upper"] < 0)]
     parts = ", ".join(f"{r['change']} {100 * r['value']:+.0f}" for _, r in sure.iterrows())
     rest = ", ".join(mean["change"][~mean.index.isin(sure.index)])
     return (
-        f"{place.capitalize()}, HMAX names {corner[HMAX][0]:.0%} and the CNN {corner[CNN][0]:.0%}; "
+        f"{place.capitalize()}, HMAX names {corner[HMAX][0]:.0%} and the CNN {corner[CNN][0]:.0%}, "
+        f"and {longer:.0%} if wider and trained on ten times as many pictures; "
         f"in points, averaged over all orders of the changes: {parts or 'none for sure'}"
         + (f"; not surely anything: {rest}." if rest else ".")
     )
