@@ -51,7 +51,7 @@ STARTS = ("photograph", "painting", "noise 0", "noise 1")
 CONTENT_JUDGE = ("hmax", ("c1/band1", "c1/band2", "c1/band3", "c1/band4"))
 STYLE_JUDGE = ("vgg11:none", ("conv1_1", "conv2_1", "conv3_1"))
 SIDE = 80
-COLUMNS = 12  # of sheets of pictures: three layers by four weights
+COLUMNS = 6  # of the sheet of style layers and starts
 STATISTIC = "gram"
 FROM_PHOTOGRAPH, FROM_NOISE = "distance from photograph's", "distance from noise 0's"
 
@@ -268,7 +268,7 @@ def draw_pictures(found: Study, settings) -> None:
             contact_sheet(
                 [made(found, settings, t)[0] for t in grid],
                 [f"{t.content_layer}, {t.weight:g}" for t in grid],
-                columns=COLUMNS,
+                columns=len(WEIGHTS),
             ),
             f"{pair}, with {name}: the content layer, and its weight against 1 of the style.",
         )

@@ -404,7 +404,7 @@ def large(gallery: Gallery) -> Group:
     content, style = chosen if len(chosen) == 2 else (cp.exemplar(n) for n in ("china", "ihc"))
     longer = 256 if gallery.settings.quick else gallery.settings.large
     few, many = (
-        gallery.make("style", content, style, size=size, evaluations=300)
+        gallery.make("style", content, style, size=size, evaluations=200)
         for size in (longer // 4, longer)
     )
     part = [slice(round(0.3 * side), round(0.3 * side) + side // 4) for side in many.shape[-2:]]

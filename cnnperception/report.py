@@ -22,7 +22,7 @@ from .files import json_text, write_text
 
 _FIGURE_DPI = 200
 # What a page of this width can show on a screen with two pixels to the point.
-_LONGEST_SIDE = 2000
+LONGEST_SIDE = 2000
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def paragraphs_of(text: str) -> list[str]:
 
 
 def _picture(picture: Picture, section: str) -> dict[str, Any]:
-    pixels, width, height = shown(picture, section)
-    data = compressed(pixels, lossless="WEBP", lossy="WEBP")
+    pixels, width, height = shown(picture, section, LONGEST_SIDE)
+    data, _ = compressed(pixels, lossless="WEBP", lossy="WEBP")
     return {
         "data": base64.b64encode(data).decode("ascii"),
         "width": width,
@@ -153,8 +153,10 @@ def _picture(picture: Picture, section: str) -> dict[str, Any]:
     }
 
 
-def shown(picture: Picture, section: str) -> tuple[Image.Image, int, int]:
+def shown(picture: Picture, section: str, longest: int) -> tuple[Image.Image, int, int]:
     """Return a picture's pixels, and the width and height to show it at, in CSS pixels.
+
+    Image files and arrays are reduced where a side has more than `longest` pixels.
 
     Raises
     ------
@@ -174,14 +176,15 @@ def shown(picture: Picture, section: str) -> tuple[Image.Image, int, int]:
 
         source = images.read(source)[0]
     pixels = Image.fromarray((to_pixels(source) * 255).round().astype(np.uint8)).convert("RGB")
-    pixels.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    pixels.thumbnail((longest, longest))
     return pixels, pixels.width, pixels.height
 
 
-def compressed(pixels: Image.Image, lossless: str, lossy: str) -> bytes:
-    """Return a picture as a file: without loss, unless with hardly any it is less than half.
+def compressed(pixels: Image.Image, lossless: str, lossy: str) -> tuple[bytes, bool]:
+    """Return a picture as a file, and whether nothing is lost.
 
-    That is so for photographs and textures; of plots and matrices each pixel is kept.
+    With hardly any loss photographs and textures take less than half; of plots and matrices each
+    pixel is kept.
     """
 
     def saved(kind: str, **options: Any) -> bytes:
@@ -191,7 +194,7 @@ def compressed(pixels: Image.Image, lossless: str, lossy: str) -> bytes:
 
     exact = saved(lossless, lossless=True)
     rough = saved(lossy, quality=90)
-    return rough if 2 * len(rough) < len(exact) else exact
+    return (rough, False) if 2 * len(rough) < len(exact) else (exact, True)
 
 
 def _table(table: Table, section: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from . import runtime
 from .files import atomic_path, json_text
 from .report import Section, checked, compressed, paragraphs_of, shown, table_as_text
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 MARGIN, WIDTH, HEIGHT = 18.0, 174.0, 261.0  # of the text on A4, in millimetres
 PIXEL = 25.4 / 96  # of CSS, in millimetres
 LINE = 1.4  # heights of a line of text
+LONGEST_SIDE = 1600  # pixels of a picture: some 230 to the inch
 
 
 def write_pdf(
@@ -123,7 +126,7 @@ def _text(page: FPDF, text: str, size: float, *, bold: bool = False, after: floa
 def _picture(page: FPDF, picture: Any, section: str) -> None:
     from fpdf.enums import MethodReturnValue
 
-    pixels, pixels_wide, pixels_high = shown(picture, section)
+    pixels, pixels_wide, pixels_high = shown(picture, section, LONGEST_SIDE)
     page.set_font("DejaVu", "", 8.5)
     line = 8.5 * 0.3528 * LINE
     lines = page.multi_cell(
@@ -135,8 +138,11 @@ def _picture(page: FPDF, picture: Any, section: str) -> None:
     high = pixels_high * scale
     if page.get_y() + high + caption + 6 > MARGIN + HEIGHT:
         page.add_page()
+    data, exact = compressed(pixels, lossless="PNG", lossy="JPEG")
+    # Of plots 256 colours are enough, and PDF keeps three bytes for each of more.
+    few = pixels.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     page.image(
-        io.BytesIO(compressed(pixels, lossless="PNG", lossy="JPEG")),
+        few if exact else io.BytesIO(data),
         w=pixels_wide * scale,
         h=high,
         alt_text=picture.alt or picture.caption,
