@@ -309,7 +309,9 @@ def blends(gallery: Gallery) -> Group:
         "texture_blend",
         [*shown, (pair[1], "ihc")],
         7,
-        "Two exemplars and their weights: from the statistics of the one to those of the other.",
+        "Two exemplars and their weights: from the statistics of the one to those of the other. "
+        "Weights are of errors relative to each exemplar, so that a pale one counts for more: half "
+        "of each is not half-way.",
     )
 
 
@@ -335,7 +337,8 @@ def masks(gallery: Gallery) -> Group:
         shown,
         5,
         "mask: which part of the exemplar counts. Without one the halves are mixed; with one the "
-        "texture is that of the part which is white.",
+        "texture is that of the part which is white, with a little, at a border, of what units at "
+        "the edge of the mask saw beyond it.",
     )
 
 
