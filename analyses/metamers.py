@@ -20,6 +20,7 @@ from cnnperception.figures import contact_sheet, interval_dots, similarity_matri
 from cnnperception.models.neocognitron import handwritten_digits
 from cnnperception.studies import (
     MORE_MODELS,
+    SHEET_DPI,
     Study,
     arguments,
     compared,
@@ -217,6 +218,7 @@ def draw(
         "Pictures, and metamers of the layers named below them: what differs, these layers do not "
         "see. The number is how far their responses still are from those to the picture, relative "
         "to the noise that the search began with.",
+        dpi=SHEET_DPI,
     )
     order = list(dict.fromkeys(table["judged by"]))
     square = matrix.pivot(index="made by", columns="judged by", values="distance")

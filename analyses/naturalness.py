@@ -24,6 +24,7 @@ from cnnperception.figures import contact_sheet, interval_curves
 from cnnperception.studies import (
     CACHE,
     MORE_MODELS,
+    SHEET_DPI,
     Study,
     arguments,
     compared,
@@ -286,7 +287,7 @@ def main() -> None:
     table = pd.DataFrame(rows).sort_values("kind", key=lambda k: k == CONTROL, kind="stable")
     found.table("indices", table)
     found.table("families", each.reset_index())
-    found.figure("stimuli", examples(shown), EXAMPLES)
+    found.figure("stimuli", examples(shown), EXAMPLES, dpi=SHEET_DPI)
     figure = interval_curves(
         table,
         x="layer",

@@ -20,6 +20,7 @@ import cnnperception as cp
 from cnnperception.figures import contact_sheet, interval_curves, interval_dots
 from cnnperception.studies import (
     MORE_MODELS,
+    SHEET_DPI,
     Study,
     arguments,
     load,
@@ -271,6 +272,7 @@ def draw_pictures(found: Study, settings) -> None:
                 columns=len(WEIGHTS),
             ),
             f"{pair}, with {name}: the content layer, and its weight against 1 of the style.",
+            dpi=SHEET_DPI,
         )
         others = [t for t in here if t.part != "grid"]
         labels = [
@@ -286,6 +288,7 @@ def draw_pictures(found: Study, settings) -> None:
             ),
             f"{pair}, with {name}, at a content weight of {WEIGHT:g}: style layers up to the one "
             "named, and all style layers from several starts.",
+            dpi=SHEET_DPI,
         )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 import cnnperception as cp
-from cnnperception.studies import MORE_MODELS, arguments, load, paragraphs, study
+from cnnperception.studies import MORE_MODELS, SHEET_DPI, arguments, load, paragraphs, study
 
 MODELS = {
     "trained": "objects-vgg",
@@ -89,6 +89,7 @@ def main() -> None:
             cp.figures.contact_sheet(drawn, titles, columns=len(drawn) // len(named)),
             f"The exemplar, {exemplar}, and textures that match the means and covariances of the "
             "layers up to the one named.",
+            dpi=SHEET_DPI,
         )
     table = pd.DataFrame(rows)
     found.table("textures", table)

@@ -17,7 +17,16 @@ import pandas as pd
 import cnnperception as cp
 from cnnperception.figures import contact_sheet, interval_curves, interval_dots
 from cnnperception.objects import CATEGORIES, Displacement, ObjectScenes
-from cnnperception.studies import MORE_MODELS, Study, arguments, compared, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    SHEET_DPI,
+    Study,
+    arguments,
+    compared,
+    load,
+    paragraphs,
+    study,
+)
 
 VGG = ("pool1", "pool2", "pool3", "pool4", "average")
 # what it is called: (model, its layers and what each is made of, side of the images it is shown)
@@ -316,7 +325,7 @@ def main() -> None:
 
 def draw(found: Study, points: pd.DataFrame, widths: pd.DataFrame, rows: pd.DataFrame, settings):
     """Draw examples, the curves and the half-widths."""
-    found.figure("stimuli", examples(settings), EXAMPLES)
+    found.figure("stimuli", examples(settings), EXAMPLES, dpi=SHEET_DPI)
     counts = f"{rows['number'].nunique()} pictures of {rows['object'].nunique()} new objects"
     deepest = points.groupby("model", sort=False)["layer"].transform("last")
     asked = points["model"].isin(settings.model or []) & (points["layer"] == deepest)

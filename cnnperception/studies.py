@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FINDINGS = "findings.json"
 REPORTS = Path("reports")
 CACHE = ".cache"
+SHEET_DPI = 120  # of sheets of pictures, which otherwise make a report large
 # The option --model of a script, for `arguments`.
 MORE_MODELS = {"action": "append", "help": "a further model, e.g. vgg19 or vgg19:none"}
 
@@ -110,11 +111,11 @@ class Study:
         key = hashlib.sha256(described.encode()).hexdigest()[:16]
         return self.output.parent / CACHE / self.name / f"{step}-{key}{suffix}"
 
-    def figure(self, name: str, figure: Figure, caption: str) -> None:
-        """Write a figure as PNG and PDF, and list it."""
+    def figure(self, name: str, figure: Figure, caption: str, *, dpi: int = 160) -> None:
+        """Write a figure as PNG and PDF, and list it; `SHEET_DPI` suits those of pictures."""
         from .figures import save
 
-        save(figure, self.output / f"{name}.png", dpi=160)
+        save(figure, self.output / f"{name}.png", dpi=dpi)
         self.figures.append({"file": f"{name}.png", "caption": caption})
 
     def table(self, name: str, table: pd.DataFrame) -> None:
