@@ -21,7 +21,6 @@ from cnnperception.figures import contact_sheet, interval_curves
 from cnnperception.objects import ObjectScenes
 from cnnperception.studies import (
     MORE_MODELS,
-    SHEET_DPI,
     Study,
     arguments,
     compared,
@@ -238,7 +237,6 @@ def measure(found: Study, settings) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"driven away, and {GAIN} times the change; the other way round, and {GAIN} times the "
             f"change, which has a colour where a channel was at its limit. Below rendered objects "
             f"what {NETWORK} names them, and how sure it is.",
-            dpi=SHEET_DPI,
         )
     return pd.concat(distances, ignore_index=True), pd.concat(names, ignore_index=True)
 

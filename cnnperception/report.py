@@ -193,7 +193,7 @@ def compressed(pixels: Image.Image, lossless: str, lossy: str) -> tuple[bytes, b
         return buffer.getvalue()
 
     exact = saved(lossless, lossless=True)
-    rough = saved(lossy, quality=90)
+    rough = saved(lossy, quality=85)
     return (rough, False) if 2 * len(rough) < len(exact) else (exact, True)
 
 

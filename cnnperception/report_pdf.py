@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MARGIN, WIDTH, HEIGHT = 18.0, 174.0, 261.0  # of the text on A4, in millimetres
 PIXEL = 25.4 / 96  # of CSS, in millimetres
 LINE = 1.4  # heights of a line of text
-LONGEST_SIDE = 1600  # pixels of a picture: some 230 to the inch
+LONGEST_SIDE = 1400  # pixels of a picture: some 200 to the inch
 
 
 def write_pdf(

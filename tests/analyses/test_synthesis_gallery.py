@@ -89,7 +89,7 @@ def test_every_control_has_a_picture_and_none_is_made_twice(
     listed = [part for parts in gallery.SECTIONS.values() for part in parts]
     assert set(gallery.controls()) == {part for part in listed if isinstance(part, str)}
     assert len(figures) == len(listed) + 2
-    assert page.count("data:image/jpeg;base64,") == len(figures)
+    assert page.count("data:image/webp;base64,") == len(figures)
     assert str(tmp_path) not in page
     count = len(asked)
     again = _run(output, monkeypatch, "--pictures", str(folder), "--large", "256")
