@@ -11,7 +11,7 @@ def unsaved_figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     """Collect figures by name in place of writing them, which takes longer than a small study."""
     drawn: dict[str, Figure] = {}
 
-    def keep(self: Study, name: str, figure: Figure, caption: str) -> None:
+    def keep(self: Study, name: str, figure: Figure, caption: str, *, dpi: int = 0) -> None:
         drawn[name] = figure
         self.figures.append({"file": f"{name}.png", "caption": caption})
 
