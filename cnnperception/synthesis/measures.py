@@ -41,7 +41,8 @@ def _transport(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
 
     def finish(means: Tensor) -> Tensor:
         # The root of a nearly singular matrix makes much of its rounding.
-        root = square_root(_covariance(means.double()) + ridge * identity).to(means)
+        regular = _covariance(means.double()) + ridge * identity
+        root = square_root(regular, least=ridge[..., 0]).to(means)
         return torch.cat([means[:, :, :1], root], dim=2)
 
     return finish
@@ -62,21 +63,23 @@ def _covariance(means: Tensor) -> Tensor:
 mean_covariance = PositionMeasure(_moments, _transport)
 
 
-def square_root(matrices: Tensor) -> Tensor:
+def square_root(matrices: Tensor, least: Tensor | float = 0.0) -> Tensor:
     """Return the symmetric square roots of positive definite matrices (batch, n, n).
 
     The derivative solves the Sylvester equation R dR + dR R = dM, which unlike that of an
-    eigendecomposition is finite where eigenvalues are equal.
+    eigendecomposition is finite where eigenvalues are equal. Smaller eigenvalues than `least`,
+    (batch, 1) or a number, are taken for it: the sums of many more channels than positions, in
+    float32, can make them negative.
     """
-    root: Tensor = _SquareRoot.apply(matrices)
+    root: Tensor = _SquareRoot.apply(matrices, least)
     return root
 
 
 class _SquareRoot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, matrices):  # type: ignore[no-untyped-def]
+    def forward(ctx, matrices, least):  # type: ignore[no-untyped-def]
         values, vectors = torch.linalg.eigh(matrices)
-        roots = values.clamp(min=0).sqrt()
+        roots = values.clamp(min=least).sqrt()
         ctx.save_for_backward(roots, vectors)
         return (vectors * roots[:, None, :]) @ vectors.mT
 
@@ -86,7 +89,7 @@ class _SquareRoot(torch.autograd.Function):
         turned = vectors.mT @ ((gradient + gradient.mT) / 2) @ vectors
         sums = roots[:, :, None] + roots[:, None, :]
         tiny = torch.finfo(sums.dtype).tiny
-        return vectors @ (turned / sums.clamp(min=tiny)) @ vectors.mT
+        return vectors @ (turned / sums.clamp(min=tiny)) @ vectors.mT, None
 
 
 def sliced_wasserstein(source: Tensor) -> Statistic:

@@ -176,3 +176,15 @@ def test_the_spectrum_of_a_grating_lies_in_one_band_at_every_size(
 def test_spectra_have_the_right_gradient() -> None:
     images = _features(1, 2, 8, 9).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: measures.spectrum(x, 4, 2), (images,), atol=1e-6)
+
+
+def test_covariances_of_more_channels_than_positions_have_finite_slopes() -> None:
+    random = torch.Generator().manual_seed(0)
+    basis = torch.rand((1, 6, 10, 10), generator=random)
+    mixing = torch.rand((400, 6), generator=random)
+    source, features = (
+        1 + 0.05 * torch.einsum("ci,bihw->bchw", mixing, b) for b in (basis, basis.flip(1))
+    )
+    statistic = MEASURES["mean-covariance"](source)
+    (slope,) = torch.autograd.grad(statistic(features.requires_grad_()).square().sum(), features)
+    assert torch.isfinite(slope).all()
