@@ -8,6 +8,7 @@ al. (2008), with noise ceilings and tests; the files of the images and RDMs are 
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -183,7 +184,10 @@ def main() -> None:
     settings = arguments(
         __doc__,
         "it_geometry",
-        data={"help": "folder of the files of the 92 images; fetched once when left out"},
+        data={
+            "type": Path,
+            "help": "folder of the files of the 92 images; fetched once when left out",
+        },
         model=MORE_MODELS,
         n_boot={"type": int, "help": "resamples; 400, or 100 with --quick"},
         thumbnails={"action": "store_true", "help": "also draw maps that show the images"},

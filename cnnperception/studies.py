@@ -168,7 +168,8 @@ def arguments(description: str, name: str, **options: dict[str, Any]) -> argpars
 def study(script: str, title: str, question: str, chosen: argparse.Namespace) -> Study:
     """Return an empty study of a script, given its options."""
     settings = {key: value for key, value in vars(chosen).items() if key != "output"}
-    shown = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in settings.items()}
+    # Where a folder lies is nobody's business.
+    shown = {key: Path(v).name if isinstance(v, os.PathLike) else v for key, v in settings.items()}
     return Study(script, title, question, Path(chosen.output), shown)
 
 
