@@ -113,11 +113,8 @@ def pictures(settings) -> list[Picture]:
     for background, count in wanted.items():
         found += objects(background, count, {picture.category for picture in found}, settings)
     for name in PHOTOGRAPHS[:1] if settings.quick else PHOTOGRAPHS:
-        whole = cp.exemplar(name)
-        short = min(whole.shape[-2:])
-        top, left = ((side - short) // 2 for side in whole.shape[-2:])
-        middle = whole[..., top : top + short, left : left + short]
-        found.append(Picture(name, in_8_bits(cp.images.resize(middle, (SIDE, SIDE)))))
+        middle = cp.images.middle_square(cp.exemplar(name), SIDE)
+        found.append(Picture(name, in_8_bits(middle)))
     return found
 
 

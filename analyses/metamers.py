@@ -79,12 +79,7 @@ def picture(name: str, side: int) -> Tensor:
     """Return the middle of a built-in picture, or the digit, (1, 3, side, side)."""
     if name == "digit":
         return handwritten_digits(side, side // 12)[0][DIGIT : DIGIT + 1].contiguous()
-    whole = cp.exemplar(name)
-    height, width = whole.shape[-2:]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    middle = whole[..., top : top + short, left : left + short]
-    return cp.images.resize(middle, (side, side))
+    return cp.images.middle_square(cp.exemplar(name), side)
 
 
 def metamer(found: Study, settings, name: str, shown: str, seed: int) -> Tensor:

@@ -86,14 +86,8 @@ def exemplars(settings) -> dict[str, Tensor]:
         found = {name: cp.exemplar(name) for name in names}
     if len(found) < 2:
         raise ValueError(f"intervals need two families or more; {settings.folder} has {len(found)}")
-    return {name: grey(_square(image)) for name, image in found.items()}
-
-
-def _square(image: Tensor) -> Tensor:
-    """Return the middle of a picture, as large as can be, at the side of an exemplar."""
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    return cp.images.resize(image[..., top : top + side, left : left + side], (EXEMPLAR, EXEMPLAR))
+    squares = {name: cp.images.middle_square(image, EXEMPLAR) for name, image in found.items()}
+    return {name: grey(square) for name, square in squares.items()}
 
 
 def crop(image: Tensor, sample: int, seed: int) -> Tensor:

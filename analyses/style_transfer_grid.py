@@ -96,10 +96,7 @@ def picture(name: str) -> Tensor:
         whole = cp.exemplar(name) if name in cp.list_exemplars() else cp.images.read(name)
     except cp.images.ImageError as error:
         raise SystemExit(str(error)) from error
-    height, width = whole.shape[-2:]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    return cp.images.resize(whole[..., top : top + short, left : left + short], (SIDE, SIDE))
+    return cp.images.middle_square(whole, SIDE)
 
 
 def transfers(settings) -> list[Transfer]:

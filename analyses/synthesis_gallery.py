@@ -22,6 +22,7 @@ from torch.nn import functional
 import cnnperception as cp
 from cnnperception.figures import contact_sheet, panel
 from cnnperception.files import atomic_path
+from cnnperception.images import middle_square
 from cnnperception.report import Picture, Section, write_report
 from cnnperception.studies import Study, arguments, study
 from cnnperception.synthesis import Animation, Level, baselines
@@ -193,15 +194,7 @@ def builtin(name: str, side: int = SIDE) -> Tensor:
     if name in FINE:
         top, left = (length // 4 for length in whole.shape[-2:])
         whole = whole[..., top:-top, left:-left]
-    return square(whole, side)
-
-
-def square(image: Tensor, side: int) -> Tensor:
-    """Return the middle of an image, (1, 3, side, side)."""
-    height, width = image.shape[-2:]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    return cp.images.resize(image[..., top : top + short, left : left + short], (side, side))
+    return middle_square(whole, side)
 
 
 def described(value: Any) -> Any:
@@ -452,7 +445,7 @@ def baseline_pictures(gallery: Gallery) -> Group:
 def folder_textures(gallery: Gallery) -> Group:
     shown = []
     for whole in gallery.folder():
-        source = square(whole, SIDE)
+        source = middle_square(whole, SIDE)
         shown.append((source, "picture"))
         for options in ({}, {"statistic": "gram"}, {"spectrum": 1.0}, {"pool_grid": 3}):
             said = ", ".join(f"{key} {value}" for key, value in options.items()) or "texture"
@@ -469,7 +462,7 @@ def folder_textures(gallery: Gallery) -> Group:
 def folder_styles(gallery: Gallery) -> Group:
     shown = []
     for content, style in itertools.permutations(gallery.folder(), 2):
-        given = square(content, SIDE), square(style, 2 * SIDE)
+        given = middle_square(content, SIDE), middle_square(style, 2 * SIDE)
         shown += [(given[0], "content"), (given[1], "style")]
         for kept in ("style", "luminance"):
             shown.append((gallery.make("style", *given, colour=kept), f"colour {kept}"))

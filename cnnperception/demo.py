@@ -114,7 +114,7 @@ def crops(seed: int = 0) -> StimulusSet:
 def _texture_section(model: VisionModel, folder: Path, seed: int, progress: bool) -> Section:
     pictures, rows = [], []
     for name, side in TEXTURES.items():
-        source = _square(exemplar(name), side)
+        source = images.middle_square(exemplar(name), side)
         result = texture(source, model=model, size=side, seed=seed, progress=progress)
         _keep(result, folder / f"texture_{name}.png")
         drawn = figures.panel([source[0], result.image.cpu()], [name, "synthesised"])
@@ -167,7 +167,7 @@ def _style_section(model: VisionModel, folder: Path, seed: int, progress: bool) 
 def _overview(folder: Path) -> None:
     """Draw what was made in one row, from the files."""
     shown = [
-        ("brick", _square(exemplar("brick"), TEXTURES["brick"])),
+        ("brick", images.middle_square(exemplar("brick"), TEXTURES["brick"])),
         ("made from noise", images.read(folder / "texture_brick.png")),
         (CONTENT, exemplar(CONTENT, size=320)),
         (PAINTING, exemplar(PAINTING, size=320)),
@@ -175,14 +175,6 @@ def _overview(folder: Path) -> None:
     ]
     drawn = figures.panel([i[0] for _, i in shown], [t for t, _ in shown], same_scale=False)
     figures.save(drawn, folder / "overview", dpi=150)
-
-
-def _square(picture: Tensor, side: int) -> Tensor:
-    """Cut the middle square out of a picture and resize it."""
-    height, width = picture.shape[-2:]
-    cut = min(height, width)
-    top, left = (height - cut) // 2, (width - cut) // 2
-    return images.resize(picture[..., top : top + cut, left : left + cut], (side, side))
 
 
 def _keep(result: SynthesisResult, path: Path) -> None:

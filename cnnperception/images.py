@@ -247,6 +247,25 @@ def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
     return resized.clamp(0, 1)
 
 
+def middle_square(images: Tensor, side: int) -> Tensor:
+    """Cut the largest square out of the middle of images, and resize it.
+
+    Parameters
+    ----------
+    images : Tensor, shape (batch, 3, height, width)
+        RGB in [0, 1].
+    side : int
+        Of the result, in pixels.
+
+    Returns
+    -------
+    Tensor, shape (batch, 3, side, side)
+    """
+    cut = min(images.shape[-2:])
+    top, left = ((length - cut) // 2 for length in images.shape[-2:])
+    return resize(images[..., top : top + cut, left : left + cut], (side, side))
+
+
 def luminance(images: Tensor) -> Tensor:
     """Return the luminance (ITU-R BT.601) of images, shape (batch, 1, height, width)."""
     weights = images.new_tensor(LUMINANCE)[:, None, None]

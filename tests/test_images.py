@@ -225,3 +225,10 @@ def test_histograms_are_matched_and_order_is_kept(seed: int, side: int, other: i
     assert (in_order.diff(dim=2) >= 0).all()
     assert matched.min() >= reference.min() - 1e-6
     assert matched.max() <= reference.max() + 1e-6
+
+
+def test_the_middle_square_is_as_large_as_can_be() -> None:
+    ramp = torch.arange(10.0).div(10).expand(1, 3, 4, 10)
+    torch.testing.assert_close(images.middle_square(ramp, 4), ramp[..., 3:7])
+    torch.testing.assert_close(images.middle_square(ramp.mT, 4), ramp.mT[..., 3:7, :])
+    assert images.middle_square(torch.rand(2, 3, 5, 8), 12).shape == (2, 3, 12, 12)
