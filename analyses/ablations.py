@@ -8,9 +8,7 @@ objects from each, so that the worth of a change is known whatever was changed b
 """
 
 import dataclasses
-import hashlib
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -33,7 +31,6 @@ from cnnperception.decoding import gains, mean_gain, resampled_accuracies
 from cnnperception.figures import interval_curves, interval_dots, waterfall
 from cnnperception.objects import CATEGORIES
 from cnnperception.studies import (
-    CACHE,
     MORE_MODELS,
     Study,
     arguments,
@@ -125,8 +122,7 @@ def results(
         "scale": vars(pictures.scale),
         "pictures": pictures.seed,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    checkpoint = found.output.parent / CACHE / found.name / f"{digest}.checkpoint"
+    checkpoint = found.kept("training", ".checkpoint", **key)
     curves = []
 
     def compute() -> pd.DataFrame:
@@ -535,8 +531,7 @@ def main() -> None:
     )
     scale = QUICK if settings.quick else Scale()
     scale = dataclasses.replace(scale, steps=settings.steps or scale.steps)
-    folder = found.output.parent / CACHE / found.name / "pictures"
-    pictures = Pictures(folder, scale, settings.seed)
+    pictures = Pictures(found.cache / "pictures", scale, settings.seed)
     rights, curves = collect(found, pictures, settings)
     all_measured = []
     for background, (_, table, held) in pictures.readout.items():

@@ -22,7 +22,6 @@ from torch import Tensor
 import cnnperception as cp
 from cnnperception.figures import contact_sheet, interval_curves
 from cnnperception.studies import (
-    CACHE,
     MORE_MODELS,
     SHEET_DPI,
     Study,
@@ -142,15 +141,11 @@ def textures(found: Study, settings) -> pd.DataFrame:
         for kind, make in makers(settings).items():
             for sample in range(samples(settings)):
                 name = f"{family}-{own}_{kind}_{evaluations(settings)}_{settings.seed}_{sample}.png"
-                file = _pictures(found) / name.replace(" ", "-").replace("/", "-")
+                file = found.cache / name.replace(" ", "-").replace("/", "-")
                 if not file.exists():
                     cp.images.write(file, grey(make(image, sample)))
                 rows.append({"family": family, "kind": kind, "sample": sample, "file": file})
     return pd.DataFrame(rows)
-
-
-def _pictures(found: Study) -> Path:
-    return found.output.parent / CACHE / found.name
 
 
 def stimuli(made: pd.DataFrame, seed: int) -> tuple[cp.StimulusSet, float]:

@@ -56,6 +56,11 @@ class Study:
     tables: list[str] = dataclasses.field(default_factory=list)
     began: float = dataclasses.field(default_factory=time.monotonic)
 
+    @property
+    def cache(self) -> Path:
+        """The folder of what is remembered."""
+        return self.output.parent / CACHE / self.name
+
     def remember(
         self, step: str, compute: Callable[[], pd.DataFrame], **depends: Any
     ) -> pd.DataFrame:
@@ -69,7 +74,7 @@ class Study:
         **depends
             All that the table depends on: JSON values. Another value, another table.
         """
-        path = self._kept(step, depends, ".csv")
+        path = self.kept(step, ".csv", **depends)
         if not path.exists():
             table = compute()
             with atomic_path(path) as temporary:
@@ -97,7 +102,7 @@ class Study:
         KeyboardInterrupt
             When the synthesis was interrupted; nothing is kept.
         """
-        path = self._kept(step, depends, ".png")
+        path = self.kept(step, ".png", **depends)
         if not path.exists():
             result = make()
             if not result.finished:
@@ -105,11 +110,11 @@ class Study:
             images.write(path, result.image, result.provenance)
         return images.read(path)
 
-    def _kept(self, step: str, depends: Mapping[str, Any], suffix: str) -> Path:
-        """Return the file of a step that depends on these values."""
+    def kept(self, step: str, suffix: str, **depends: Any) -> Path:
+        """Return the file of a step that depends on these values; see `remember`."""
         described = json.dumps({"step": step, **depends}, sort_keys=True, default=str)
         key = hashlib.sha256(described.encode()).hexdigest()[:16]
-        return self.output.parent / CACHE / self.name / f"{step}-{key}{suffix}"
+        return self.cache / f"{step}-{key}{suffix}"
 
     def figure(self, name: str, figure: Figure, caption: str, *, dpi: int = 160) -> None:
         """Write a figure as PNG and PDF, and list it; `SHEET_DPI` suits those of pictures."""
