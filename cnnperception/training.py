@@ -226,8 +226,12 @@ def train(
 def naming(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Learn to name the category: batch is pictures (n, 3, side, side) and labels (n,)."""
     pictures, labels = batch
-    answers = network(prepared(pictures)).float()
-    loss = functional.cross_entropy(answers, labels, label_smoothing=SMOOTHING)
+    return named(network(prepared(pictures)), labels)
+
+
+def named(answers: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of answers before the softmax, (n, category), and the share that is right."""
+    loss = functional.cross_entropy(answers.float(), labels, label_smoothing=SMOOTHING)
     return loss, (answers.argmax(dim=1) == labels).float().mean()
 
 

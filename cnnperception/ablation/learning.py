@@ -15,7 +15,7 @@ from .. import runtime
 from ..decoding import decode
 from ..models.hierarchy import GaborStage, Hierarchy
 from ..objects import CATEGORIES, VARIATIONS
-from ..training import SMOOTHING, Course, train
+from ..training import Course, named, train
 from .networks import CNN, HMAX, LONG, MOVED, TENTH, Network, build
 from .pictures import SIDE, Pictures, Seen, images
 
@@ -124,9 +124,7 @@ def learn(
 def naming(classifier: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Learn to name the category: batch is what a classifier takes, and labels (n,)."""
     inputs, labels = batch
-    answers = classifier(inputs).float()
-    loss = functional.cross_entropy(answers, labels, label_smoothing=SMOOTHING)
-    return loss, (answers.argmax(dim=1) == labels).float().mean()
+    return named(classifier(inputs), labels)
 
 
 def moved(pictures: Tensor, seed: int) -> Tensor:
