@@ -139,10 +139,8 @@ def _picture(page: FPDF, picture: Any, section: str) -> None:
     if page.get_y() + high + caption + 6 > MARGIN + HEIGHT:
         page.add_page()
     data, exact = compressed(pixels, lossless="PNG", lossy="JPEG")
-    # Of plots 256 colours are enough, and PDF keeps three bytes for each of more.
-    few = pixels.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     page.image(
-        few if exact else io.BytesIO(data),
+        _in_few_colours(pixels) if exact else io.BytesIO(data),
         w=pixels_wide * scale,
         h=high,
         alt_text=picture.alt or picture.caption,
@@ -153,6 +151,11 @@ def _picture(page: FPDF, picture: Any, section: str) -> None:
         _text(page, picture.caption, 8.5)
         page.set_text_color(0)
     page.ln(4)
+
+
+def _in_few_colours(pixels: Image.Image) -> Image.Image:
+    """Return a plot in 256 colours, which are enough: PDF keeps three bytes for each of more."""
+    return pixels.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def _table(page: FPDF, table: Any, section: str) -> None:
