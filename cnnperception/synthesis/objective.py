@@ -143,23 +143,33 @@ class Objective:
 
     def losses(self, images: Tensor) -> Tensor:
         """Return the unweighted loss of each term, shape (batch, term)."""
-        own = self._own_losses(images)
-        more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
-        return torch.cat([own, *more], dim=1)
-
-    def _own_losses(self, images: Tensor) -> Tensor:
         layers = list(dict.fromkeys(term.layer for term in self.terms))
         with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
             features = responses(self.model, images, layers, self.precision) if layers else {}
         losses = [term.loss(features[term.layer]) for term in self.terms]
         losses += [term.penalty(images) for term in self.pixel_terms]
-        return torch.stack(losses, dim=1)
+        more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
+        return torch.cat([torch.stack(losses, dim=1), *more], dim=1)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""
-        total, gradient, losses = dataclasses.replace(self, coarser=())._evaluated(images.detach())
+        images = images.detach()
+        if self.coarser:
+            return self._with_coarser(images)
+        if self.tiles is not None:
+            return evaluate_in_tiles(self, self.tiles, images)
+        images.requires_grad_()
+        with torch.enable_grad():
+            losses = self.losses(images)
+            total = losses @ losses.new_tensor(self.weights)
+            # The images do not influence each other, so one sum gives every image its gradient.
+            (gradient,) = torch.autograd.grad(total.sum(), images)
+        return total.detach(), gradient, losses.detach()
+
+    def _with_coarser(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        total, gradient, losses = dataclasses.replace(self, coarser=())(images)
+        whole = images.detach().requires_grad_()
         for size, objective in self.coarser:
-            whole = images.detach().requires_grad_()
             with torch.enable_grad():
                 small = resampled(whole, size)
                 its = dataclasses.replace(objective, precision=self.precision)(small)
@@ -167,18 +177,6 @@ class Objective:
             total, gradient = total + its[0], gradient + carried
             losses = torch.cat([losses, its[2]], dim=1)
         return total, gradient, losses
-
-    def _evaluated(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what a call does, where there is nothing coarser."""
-        if self.tiles is not None:
-            return evaluate_in_tiles(self, self.tiles, images)
-        images = images.requires_grad_()
-        with torch.enable_grad():
-            losses = self._own_losses(images)
-            total = losses @ losses.new_tensor(self.weights)
-            # The images do not influence each other, so one sum gives every image its gradient.
-            (gradient,) = torch.autograd.grad(total.sum(), images)
-        return total.detach(), gradient, losses.detach()
 
 
 def in_colours_of(source: Tensor) -> Precondition:

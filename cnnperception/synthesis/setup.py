@@ -261,8 +261,8 @@ def evenly(model: VisionModel, size: tuple[int, int]) -> Precondition:
     counted = getattr(model, "copies", None)
     if counted is None:
         return unpreconditioned
-    copies: Tensor = counted(size)
-    return lambda gradient: gradient / copies.to(gradient)
+    copies: Tensor = counted(size).to(device_of(model))
+    return lambda gradient: gradient / copies
 
 
 def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Level]) -> None:
