@@ -6,11 +6,22 @@ Ecker & Bethge 2015, figure 2), with the same network trained, self-supervised a
     python analyses/texture_layers.py [--quick] [--model vgg19 ...]
 """
 
+import dataclasses
+
 import pandas as pd
 from torch import Tensor
 
 import cnnperception as cp
-from cnnperception.studies import MORE_MODELS, SHEET_DPI, arguments, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    SHEET_DPI,
+    Study,
+    arguments,
+    load,
+    paragraphs,
+    study,
+)
+from cnnperception.synthesis.setup import digest
 
 MODELS = {
     "trained": "objects-vgg",
@@ -31,6 +42,41 @@ def parameters(model: cp.models.VisionModel, layers: tuple[str, ...], image: Ten
     """Return how many numbers the layers' Gram matrices hold, each pair of channels once."""
     widths = [features.shape[1] for features in model.features(image, layers).values()]
     return sum(width * (width + 1) // 2 for width in widths)
+
+
+def texture(
+    found: Study,
+    exemplar: Tensor,
+    model: cp.models.VisionModel,
+    layers: tuple[str, ...],
+    evaluations: int,
+    seed: int,
+) -> tuple[Tensor, float]:
+    """Return a texture, (3, height, width), and the largest relative loss of a layer left in it."""
+    depends = {
+        "exemplar": digest(exemplar),
+        "weights": cp.models.fingerprint(model),
+        "layers": layers,
+        "evaluations": evaluations,
+        "seed": seed,
+    }
+
+    def make() -> cp.SynthesisResult:
+        result = cp.texture(
+            exemplar,
+            model=model,
+            layers=layers,
+            statistic="mean-covariance",
+            evaluations=evaluations,
+            seed=seed,
+            progress=True,
+        )
+        left = {"largest_loss": float(result.final_losses().max())}
+        return dataclasses.replace(result, provenance={**result.provenance, **left})
+
+    made = found.remember_image("texture", make, **depends)
+    kept = cp.images.read_provenance(found.kept("texture", ".png", **depends))
+    return made[0], kept["largest_loss"]
 
 
 def main() -> None:
@@ -58,21 +104,7 @@ def main() -> None:
             drawn.append(picture[0])
             titles.append(exemplar)
             for layers in sets(model):
-                file = found.output / "textures" / f"{exemplar}_{name.replace(':', '_')}"
-                file = file.with_name(f"{file.name}_{layers[-1]}_{evaluations}_{settings.seed}.png")
-                if not file.exists():
-                    result = cp.texture(
-                        picture,
-                        model=model,
-                        layers=layers,
-                        statistic="mean-covariance",
-                        evaluations=evaluations,
-                        seed=settings.seed,
-                        progress=True,
-                    )
-                    left = {"largest_loss": float(result.final_losses().max())}
-                    cp.images.write(file, result.image, {**result.provenance, **left})
-                made = cp.images.read(file)[0]
+                made, unmatched = texture(found, picture, model, layers, evaluations, settings.seed)
                 drawn.append(made)
                 titles.append(f"{name}, {layers[-1]}")
                 judged = cp.verdict(made, picture[0])
@@ -80,7 +112,7 @@ def main() -> None:
                 row["parameters"] = parameters(
                     model, layers, picture.to(cp.models.device_of(model))
                 )
-                row["unmatched"] = cp.images.read_provenance(file)["largest_loss"]
+                row["unmatched"] = unmatched
                 row["error"] = (judged["error"] / judged["noise"]).mean()
                 row["floor"] = (judged["floor"] / judged["noise"]).mean()
                 rows.append(row)
