@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,7 @@ def gram(features: Tensor) -> Tensor:
     ValueError
         When `features` has no positions.
     """
-    flat = _positions(features)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    return product_sums(features) / (features.shape[2] * features.shape[3])
 
 
 def product_sums(features: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -44,9 +45,9 @@ def product_sums(features: Tensor, weights: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (batch, channel, channel)
     """
-    flat = _positions(features)
-    weighted = flat if weights is None else flat * weights.flatten().to(flat)
-    return weighted @ flat.transpose(1, 2)
+    wide = _wide(features)
+    products: Tensor = _Products.apply(wide, None if weights is None else weights.to(wide))
+    return products
 
 
 def channel_mean(features: Tensor) -> Tensor:
@@ -91,12 +92,46 @@ def spatial_mean(features: Tensor) -> Tensor:
     return features if features.ndim == 2 else channel_mean(features)
 
 
+class _Products(torch.autograd.Function):
+    """F F^T or, with weights of positions, F W F^T, of features (batch, channel, height, width).
+
+    Autograd would take F for two different matrices: twice the products backwards, and a
+    gradient whose order in memory is not that of the features.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(features: Tensor, weights: Tensor | None) -> Tensor:
+        flat = features.flatten(2)
+        weighted = flat if weights is None else flat * weights.flatten()
+        return weighted @ flat.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        features, weights = ctx.saved_tensors
+        both = gradients[0] + gradients[0].mT
+        if features.stride(1) == 1:  # channels innermost
+            rows = features.permute(0, 2, 3, 1)
+            back = (rows.flatten(1, 2) @ both).view(rows.shape).permute(0, 3, 1, 2)
+        else:
+            back = (both @ features.flatten(2)).view(features.shape)
+        return back if weights is None else back * weights, None
+
+
 def _positions(features: Tensor) -> Tensor:
+    return _wide(features).flatten(start_dim=2)
+
+
+def _wide(features: Tensor) -> Tensor:
     if features.ndim != 4:
         raise ValueError(
             "a summary over positions needs features of shape (batch, channel, height, width); "
             f"got {tuple(features.shape)}: this layer has no positions"
         )
     # Sums over thousands of positions lose too much in half precision.
-    flat = features.flatten(start_dim=2)
-    return flat if flat.dtype == torch.float64 else flat.float()
+    return features if features.dtype == torch.float64 else features.float()

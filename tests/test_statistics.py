@@ -60,6 +60,29 @@ def test_gradients_equal_finite_differences(statistic) -> None:
     assert torch.autograd.gradcheck(statistic, (features,))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_of_products_are_those_of_the_plain_formula(
+    weighted: bool, channels_last: bool
+) -> None:
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    features = _features(3).contiguous(memory_format=order).requires_grad_()
+    weights = _features(4, (6, 7)).abs() if weighted else None
+    flat = features.flatten(2)
+    sums = (flat if weights is None else flat * weights.flatten()) @ flat.mT
+    found = statistics.product_sums(features, weights)
+    torch.testing.assert_close(found, sums)
+    change = _features(5, (2, 5, 5))
+    (expected,) = torch.autograd.grad(sums, features, change)
+    (ours,) = torch.autograd.grad(found, features, change)
+    torch.testing.assert_close(ours, expected)
+    # In the order of the features, so that nothing has to be rearranged on its way back.
+    assert ours.is_contiguous(memory_format=order)
+    assert torch.autograd.gradgradcheck(
+        lambda x: statistics.product_sums(x, weights), _features(6).requires_grad_()
+    )
+
+
 def test_a_layer_without_positions_has_no_gram() -> None:
     with pytest.raises(ValueError, match="no positions"):
         cp.gram(torch.zeros(2, 10))

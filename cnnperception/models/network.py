@@ -158,6 +158,39 @@ def check_pooling(pooling: str) -> None:
         raise ValueError(f"pooling must be 'max' or 'avg'; got {pooling!r}")
 
 
+class _TileMeans(torch.autograd.Function):
+    """The means of square tiles, whose backward pass is a plain enlargement.
+
+    The general one of torch, for windows that overlap, takes ten times as long on a processor.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(maps: Tensor, side: int) -> Tensor:
+        return nn.functional.avg_pool2d(maps, side)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.side = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        shares = gradients[0] / ctx.side**2
+        return nn.functional.interpolate(shares, scale_factor=ctx.side, mode="nearest"), None
+
+
+class _AveragePooling(nn.AvgPool2d):
+    def forward(self, maps: Tensor) -> Tensor:
+        side = self.kernel_size
+        if not isinstance(side, int) or self.stride != side or self.padding != 0:
+            return super().forward(maps)
+        if any(length % side for length in maps.shape[-2:]):
+            return super().forward(maps)
+        means: Tensor = _TileMeans.apply(maps, side)
+        return means
+
+
 def average_pooling(network: nn.Module, name: str) -> None:
     """Replace every maximum pooling by the mean over the same window, as Gatys et al. do.
 
@@ -172,7 +205,7 @@ def average_pooling(network: nn.Module, name: str) -> None:
     for path in pools:
         parent, _, child = path.rpartition(".")
         pool: Any = network.get_submodule(path)
-        average = nn.AvgPool2d(
+        average = _AveragePooling(
             pool.kernel_size,
             pool.stride,
             pool.padding,

@@ -236,6 +236,24 @@ def test_average_pooling_averages_over_the_same_windows() -> None:
     assert fingerprint(mean) != fingerprint(largest)
 
 
+@pytest.mark.parametrize("size", [(8, 12), (9, 12), (7, 5)])
+@pytest.mark.parametrize("pool", [(2, 2), (3, 3), (3, 2), (2, 2, 1)])
+def test_gradients_of_average_pooling_are_those_of_torch(
+    pool: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    network = nn.Sequential(nn.MaxPool2d(*pool))
+    average_pooling(network, "pool")
+    maps = torch.randn((2, 4, *size), dtype=torch.float64).requires_grad_()
+    expected = nn.functional.avg_pool2d(maps, *pool, count_include_pad=False)
+    found = network(maps)
+    torch.testing.assert_close(found, expected)
+    change = torch.randn_like(found)
+    for output in (found, expected):
+        output.backward(change, inputs=[maps])
+    torch.testing.assert_close(maps.grad, 2 * torch.autograd.grad(network(maps), maps, change)[0])
+    assert torch.autograd.gradgradcheck(network, maps)
+
+
 def test_average_pooling_leaves_the_border_as_bright_as_the_rest() -> None:
     network = nn.Sequential(nn.MaxPool2d(3, 2, padding=1))
     average_pooling(network, "pool")
