@@ -38,10 +38,12 @@ class State:
     gradient, direction : Tensor, like `images`
     step, slope : Tensor, shape (batch,)
         Length of the step to try next along `direction`, and the slope of the loss there.
-    displacements, changes : Tensor, shape (history, batch, pixel)
+    displacements, changes : Tensor, shape (batch, history, pixel)
         Ring buffers of the last steps and of the changes of the gradient over them.
-    curvatures : Tensor, shape (history, batch)
-        1 / (displacement . change); 0 marks an empty place.
+    products : Tensor, shape (batch, history, history)
+        Of each displacement with each change.
+    kept : Tensor of bool, shape (batch, history)
+        Which places of the buffers count.
     accepted, backtracks : Tensor of int64, shape (batch,)
         Pairs stored so far, and tries rejected since the last accepted one.
     evaluations : int
@@ -57,7 +59,8 @@ class State:
     slope: Tensor
     displacements: Tensor
     changes: Tensor
-    curvatures: Tensor
+    products: Tensor
+    kept: Tensor
     accepted: Tensor
     backtracks: Tensor
     evaluations: int
@@ -82,7 +85,7 @@ def minimise(
 ) -> Iterator[State]:
     """Lower a loss by L-BFGS, yielding the state after every evaluation, without end.
 
-    Nocedal & Wright (2006), algorithm 7.5, with backtracking by quadratic interpolation. A
+    Nocedal & Wright (2006), section 7.2, with backtracking by quadratic interpolation. A
     curvature condition is not searched for, as that costs evaluations: a pair of bad curvature
     is left out of the history, and the initial scaling (eq. 7.20) soon makes 1 the right step.
 
@@ -95,7 +98,8 @@ def minimise(
     history : int
         Pairs kept for the approximation of the Hessian.
     state : State, optional
-        Where an earlier search stopped.
+        Where an earlier search stopped. Its `evaluations` set to 0 say that it was one of another
+        precision: the images are evaluated anew, and what it learnt of the curvature is kept.
     precondition : callable
         Linear, symmetric and positive definite; the initial inverse Hessian is a multiple of it.
         Of the many images of a small loss it chooses among those near the start in its terms.
@@ -108,20 +112,18 @@ def minimise(
     if state is None:
         state = _begin(evaluate, start, history, precondition)
         yield state
+    elif state.evaluations == 0:
+        state = _reconsider(evaluate, state, precondition)
+        yield state
     while True:
         state = _advance(evaluate, state, precondition)
         yield state
 
 
 def _begin(evaluate: Evaluate, start: Tensor, history: int, precondition: Precondition) -> State:
-    loss, gradient, terms = evaluate(start)
-    if not (torch.isfinite(loss).all() and torch.isfinite(gradient).all()):
-        raise FloatingPointError(
-            "the loss of the starting image or its gradient is not a finite number; look for "
-            "NaN or infinite weights in the model, or use full precision"
-        )
+    loss, gradient, terms = _finite(evaluate(start))
     batch, pixels = len(start), start[0].numel()
-    buffers = [start.new_zeros((history, batch, pixels)) for _ in range(2)]
+    buffers = [start.new_zeros((batch, history, pixels)) for _ in range(2)]
     counters = [torch.zeros(batch, dtype=torch.int64, device=start.device) for _ in range(2)]
     direction = -precondition(gradient)
     return State(
@@ -134,9 +136,37 @@ def _begin(evaluate: Evaluate, start: Tensor, history: int, precondition: Precon
         slope=_dot(direction, gradient),
         displacements=buffers[0],
         changes=buffers[1],
-        curvatures=start.new_zeros((history, batch)),
+        products=start.new_zeros((batch, history, history)),
+        kept=torch.zeros((batch, history), dtype=torch.bool, device=start.device),
         accepted=counters[0],
         backtracks=counters[1],
+        evaluations=1,
+    )
+
+
+def _finite(evaluation: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    loss, gradient, _ = evaluation
+    if not (torch.isfinite(loss).all() and torch.isfinite(gradient).all()):
+        raise FloatingPointError(
+            "the loss of the starting image or its gradient is not a finite number; look for "
+            "NaN or infinite weights in the model, or use full precision"
+        )
+    return evaluation
+
+
+def _reconsider(evaluate: Evaluate, state: State, precondition: Precondition) -> State:
+    """Return a state as another evaluation of the same images finds it."""
+    loss, gradient, terms = _finite(evaluate(state.images))
+    direction = _direction(state, gradient, precondition)
+    return dataclasses.replace(
+        state,
+        loss=loss,
+        terms=terms,
+        gradient=gradient,
+        direction=direction,
+        step=_full_step(direction),
+        slope=_dot(direction, gradient),
+        backtracks=torch.zeros_like(state.backtracks),
         evaluations=1,
     )
 
@@ -150,17 +180,16 @@ def _advance(evaluate: Evaluate, state: State, precondition: Precondition) -> St
     good = torch.isfinite(loss) & (loss <= enough)
     good &= torch.isfinite(gradient).flatten(1).all(dim=1)
 
-    accepted = _remember(state, trial, gradient, good)
+    state.accepted += _remember(state, trial, gradient, good)
     images = torch.where(_spread(good), trial, state.images)
     new_gradient = torch.where(_spread(good), gradient, state.gradient)
     backtracks = torch.where(good, 0, state.backtracks + 1)
     # A direction that fails so often is wrong: go back to the gradient, once.
     restart = backtracks == MOST_BACKTRACKS
-    state.curvatures.masked_fill_(restart, 0.0)
+    state.kept.masked_fill_(restart[:, None], False)
 
-    searched = _direction(state, new_gradient, accepted, precondition)
-    keep = _spread(good | restart)
-    direction = torch.where(keep, searched, state.direction)
+    searched = _direction(state, new_gradient, precondition)
+    direction = torch.where(_spread(good | restart), searched, state.direction)
     slope = _dot(direction, new_gradient)
     uphill = slope >= 0
     steepest = -precondition(new_gradient)
@@ -168,7 +197,7 @@ def _advance(evaluate: Evaluate, state: State, precondition: Precondition) -> St
     slope = torch.where(uphill, _dot(steepest, new_gradient), slope)
 
     shorter = _shorter_step(state, loss)
-    fresh = torch.where(state.curvatures.any(dim=0), _full_step(direction), _first_step(direction))
+    fresh = torch.where(state.kept.any(dim=1), _full_step(direction), _first_step(direction))
     return dataclasses.replace(
         state,
         images=images,
@@ -178,55 +207,90 @@ def _advance(evaluate: Evaluate, state: State, precondition: Precondition) -> St
         direction=direction,
         step=torch.where(good | restart, fresh, shorter),
         slope=slope,
-        accepted=accepted,
         backtracks=backtracks,
         evaluations=state.evaluations + 1,
     )
 
 
 def _remember(state: State, trial: Tensor, gradient: Tensor, good: Tensor) -> Tensor:
-    """Store the pair of each accepted step whose curvature is positive; return the new counts."""
+    """Store the pair of each accepted step whose curvature is positive; return which were."""
     displacement = (trial - state.images).flatten(1)
     change = (gradient - state.gradient).flatten(1)
     curvature = (displacement * change).sum(dim=1)
     scale = displacement.norm(dim=1) * change.norm(dim=1)
     store = good & (curvature > 1e-8 * scale) & (curvature > 0)
-    place, image = (
-        state.accepted % len(state.curvatures),
-        torch.arange(len(good), device=good.device),
-    )
+    place = state.accepted % state.kept.shape[1]
+    image = torch.arange(len(good), device=good.device)
     for buffer, new in ((state.displacements, displacement), (state.changes, change)):
-        buffer[place, image] = torch.where(store[:, None], new, buffer[place, image])
-    inverse = torch.where(store, 1 / curvature, state.curvatures[place, image])
-    state.curvatures[place, image] = inverse
-    return state.accepted + store
+        buffer[image, place] = torch.where(store[:, None], new, buffer[image, place])
+    state.kept[image, place] |= store
+    state.products[image, place] = _times(state.changes, state.displacements[image, place])
+    state.products[image, :, place] = _times(state.displacements, state.changes[image, place])
+    return store
 
 
-def _direction(
-    state: State, gradient: Tensor, accepted: Tensor, precondition: Precondition
-) -> Tensor:
-    """Return minus the approximate inverse Hessian times the gradient (two-loop recursion)."""
+def _direction(state: State, gradient: Tensor, precondition: Precondition) -> Tensor:
+    """Return minus the approximate inverse Hessian times the gradient.
 
-    def weighed(flat: Tensor) -> Tensor:
-        return precondition(flat.view_as(gradient)).flatten(1)
+    The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), each loop of which solves a
+    triangular system: with s the displacements, y the changes and L_ij = s_i . y_j where j is no
+    older than i, L a = s . g, and L^T d = diag(L) a - y . r, r = H0 (g - sum a_i y_i). The result
+    is r + sum d_i s_i. So the long vectors are read a few times, whatever the history.
+    """
+    history = state.kept.shape[1]
+    age = torch.arange(history, device=gradient.device)
+    newest = (state.accepted[:, None] - 1 - age) % history
+    kept = state.kept.gather(1, newest)
+    rows = state.products.gather(1, newest[:, :, None].expand(-1, -1, history))
+    products = rows.gather(2, newest[:, None, :].expand(-1, history, -1))
+    products = torch.where(kept[:, :, None] & kept[:, None, :], products, 0.0)
+    lower = products.tril() + torch.diag_embed((~kept).to(products))
 
-    history, image = len(state.curvatures), torch.arange(len(accepted), device=gradient.device)
-    q = gradient.flatten(1)
-    places = [(accepted - 1 - age) % history for age in range(history)]
-    weights = []
-    for place in places:
-        inverse = state.curvatures[place, image]
-        weight = inverse * (state.displacements[place, image] * q).sum(dim=1)
-        q = q - weight[:, None] * state.changes[place, image]
-        weights.append(weight)
-    inverse, change = state.curvatures[places[0], image], state.changes[places[0], image]
-    scale = 1 / (inverse * (change * weighed(change)).sum(dim=1))
-    q = torch.where(inverse > 0, scale, 1.0)[:, None] * weighed(q)
-    for place, weight in zip(reversed(places), reversed(weights), strict=True):
-        inverse = state.curvatures[place, image]
-        correction = weight - inverse * (state.changes[place, image] * q).sum(dim=1)
-        q = q + correction[:, None] * state.displacements[place, image]
-    return -q.view_as(gradient)
+    def solved(system: Tensor, values: Tensor, upper: bool) -> Tensor:
+        given = torch.where(kept, values, 0.0)[..., None]
+        return torch.linalg.solve_triangular(system, given, upper=upper)[..., 0]
+
+    def in_places(values: Tensor) -> Tensor:
+        return torch.zeros_like(values).scatter(1, newest, values)
+
+    flat = gradient.flatten(1)
+    first = solved(lower, _times(state.displacements, flat).gather(1, newest), False)
+    flat = flat - _combined(state.changes, in_places(first))
+    scale, flat = _initial(state, newest[:, 0], flat.view_as(gradient), precondition)
+    flat = scale[:, None] * flat
+    remaining = lower.diagonal(dim1=1, dim2=2) * first
+    remaining = remaining - _times(state.changes, flat).gather(1, newest)
+    second = solved(lower.mT, remaining, True)
+    return -(flat + _combined(state.displacements, in_places(second))).view_as(gradient)
+
+
+def _initial(
+    state: State, newest: Tensor, vector: Tensor, precondition: Precondition
+) -> tuple[Tensor, Tensor]:
+    """Return the scale of the initial inverse Hessian, (batch,), and a vector preconditioned."""
+    image = torch.arange(len(newest), device=newest.device)
+    change = state.changes[image, newest]
+    weighed = precondition(change.view_as(vector)).flatten(1)
+    scale = state.products[image, newest, newest] / (change * weighed).sum(dim=1)
+    scale = torch.where(state.kept[image, newest], scale, 1.0)
+    return scale, precondition(vector).flatten(1)
+
+
+def _times(buffer: Tensor, vector: Tensor) -> Tensor:
+    """Return the product of each place, (batch, history, pixel), with a vector, (batch, pixel)."""
+    return _products(buffer, vector)
+
+
+def _combined(buffer: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum over the places, (batch, pixel)."""
+    return _products(buffer.mT, weights)
+
+
+def _products(matrices: Tensor, vectors: Tensor) -> Tensor:
+    if matrices.device.type != "cpu":
+        return (matrices @ vectors[..., None])[..., 0]
+    # One by one: a batch is summed in another order than an image alone.
+    return torch.stack([torch.mv(*pair) for pair in zip(matrices, vectors, strict=True)])
 
 
 def _shorter_step(state: State, loss: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize, rosen, rosen_der
 from torch import Tensor
 
-from cnnperception.synthesis import minimise
+from cnnperception.synthesis import minimise, solver
 
 Point = tuple[Tensor, Tensor, Tensor]
 
@@ -87,6 +87,79 @@ def test_going_on_from_a_saved_state_is_the_same_as_never_stopping() -> None:
     resumed = _after(minimise(_rosenbrock, start, state=copied), 30)
     assert torch.equal(resumed.images, unbroken.images)
     assert resumed.evaluations == unbroken.evaluations == 60
+
+
+def _two_loops(state: solver.State, image: int, precondition) -> Tensor:
+    """Return the direction of an image by algorithm 7.4 of Nocedal & Wright (2006), as printed."""
+    history = state.kept.shape[1]
+    newest = [(int(state.accepted[image]) - 1 - age) % history for age in range(history)]
+    pairs = [
+        (state.displacements[image, place], state.changes[image, place])
+        for place in newest
+        if state.kept[image, place]
+    ]
+    gradient = state.gradient[image : image + 1]
+    q = gradient.flatten()
+    weights = []
+    for displacement, change in pairs:
+        weights.append((displacement @ q) / (displacement @ change))
+        q = q - weights[-1] * change
+    r = precondition(q.view_as(gradient)).flatten()
+    if pairs:
+        displacement, change = pairs[0]
+        weighed = precondition(change.view_as(gradient)).flatten()
+        r = r * (displacement @ change) / (change @ weighed)
+    for (displacement, change), weight in zip(reversed(pairs), reversed(weights), strict=True):
+        r = r + (weight - (change @ r) / (displacement @ change)) * displacement
+    return -r.view_as(gradient)[0]
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("history", [1, 3, 7])
+def test_directions_are_those_of_the_two_loop_recursion(history: int, preconditioned: bool) -> None:
+    scales = 1 + 50 * _random((3, 3, 4, 4), 1).abs()
+    factor = _random((3, 3), 2)
+    metric = factor @ factor.T + torch.eye(3) if preconditioned else torch.eye(3).double()
+
+    def precondition(gradient: Tensor) -> Tensor:
+        return torch.einsum("ij,bjhw->bihw", metric, gradient)
+
+    def evaluate(images: Tensor) -> Point:
+        loss = (scales * images.square() + images.mul(4).cos()).flatten(1).sum(dim=1)
+        return loss, 2 * scales * images - 4 * images.mul(4).sin(), loss[:, None]
+
+    search = minimise(
+        evaluate, _random((3, 3, 4, 4), 3), history=history, precondition=precondition
+    )
+    for number, state in enumerate(itertools.islice(search, 12)):
+        if number == 9:
+            state.kept[0] = False  # as a restart has it
+        direction = solver._direction(state, state.gradient, precondition)
+        expected = torch.stack([_two_loops(state, image, precondition) for image in range(3)])
+        torch.testing.assert_close(direction, expected, rtol=1e-9, atol=1e-12)
+    assert state.accepted.min() > history
+
+
+def test_a_search_goes_on_in_another_precision_with_what_it_knows_of_the_curvature() -> None:
+    centre, scales = _random((2, 3, 4, 4), 0), torch.logspace(-2, 3, 48).view(1, 3, 4, 4)
+    exact = _quadratic(centre, scales)
+
+    def rough(images: Tensor) -> Point:
+        loss, gradient, terms = exact(images)
+        return 1.1 * loss, gradient.to(torch.bfloat16).double(), terms
+
+    before = _after(minimise(rough, torch.zeros_like(centre)), 60)
+    images = before.images.clone()
+    anew = dataclasses.replace(before, evaluations=0)
+    search = minimise(exact, torch.empty(0), state=anew)
+    first = next(search)
+    assert first.evaluations == 1
+    assert torch.equal(first.images, images)
+    torch.testing.assert_close(first.loss, exact(images)[0])
+    assert torch.equal(first.gradient, exact(images)[1])
+    assert first.kept.all()
+    kept, forgotten = _after(search, 9), _after(minimise(exact, images), 10)
+    assert (kept.loss < 0.95 * forgotten.loss).all()
 
 
 def test_the_first_step_is_small_however_steep_the_loss() -> None:
