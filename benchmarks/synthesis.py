@@ -3,10 +3,10 @@
 The published procedure is restated: the loss of Gatys, Ecker & Bethge (2015, eq. 5; 2016, eq. 7)
 at full size, from white noise or the photograph, by torch.optim.LBFGS with its defaults (rate 1,
 history 100, no line search), 500 evaluations in float32, each computing the network to its end
-with the channels outermost in memory, as the published code does. Ours minimises the same loss,
-with the same weights and in float32 too, until it is as low as what the published procedure has
-reached. Both have one VGG-19 with average pooling, of random or given weights (--weights FILE),
-and the same exemplars.
+with the channels outermost in memory, as the published code does. Ours minimises the same loss
+with the same weights, from coarse to fine and in bfloat16 first where the processor has it, until
+it is, in float32, as low as what the published procedure has reached. Both have one VGG-19 with
+average pooling, of random or given weights (--weights FILE), and the same exemplars.
 
 For each exemplar the two run one after the other, on the same threads. `rate` relates the
 arithmetic of one evaluation, forward and backward, to the rate of a large matrix product, and to
@@ -24,7 +24,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -44,7 +44,9 @@ from cnnperception.synthesis.objective import (
     plain_gram,
     unchanged,
 )
+from cnnperception.synthesis.pyramid import coarse_to_fine
 from cnnperception.synthesis.run import Moment
+from cnnperception.synthesis.setup import layers_that_fit, scaled
 
 TEXTURE_LAYERS = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
 STYLE_LAYERS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
@@ -55,7 +57,7 @@ STYLES = (("chelsea", "retina"), ("astronaut", "coffee"), ("china", "flower"))
 EVALUATIONS = 500
 WEIGHT = 1e9  # of each layer in the published code: far above the optimiser's tolerances
 
-MARKS = (50, 100, 200, EVALUATIONS)  # evaluations of theirs whose loss ours has to reach
+MATRIX = 4096  # side of the matrices whose product tells the machine's rate
 FLAT = 0.5  # of the loss at the start: what a flat picture has
 
 Loss = Callable[[Tensor], Tensor]
@@ -74,14 +76,19 @@ def network(weights: str | None) -> Network:
     return normalised(model, [cp.exemplar(name, size=224) for name in cp.list_exemplars()])
 
 
-def published(loss: Loss, start: Tensor) -> Curve:
+def published(loss: Loss, starts: Sequence[Tensor]) -> Curve:
     """Return the curve of the published procedure.
 
     With its defaults the optimiser takes steps without looking where they lead, and now and then
-    ends in a flat picture; then it is run again with the line search that it offers.
+    ends in a flat picture. Then it is run again with the line search that it offers and, where
+    that does not help either, from the next start.
     """
-    curve = _published(loss, start, None)
-    return curve if curve[-1][1] < FLAT * curve[0][1] else _published(loss, start, "strong_wolfe")
+    for start in starts:
+        for line_search in (None, "strong_wolfe"):
+            curve = _published(loss, start, line_search)
+            if curve[-1][1] < FLAT * curve[0][1]:
+                return curve
+    return curve
 
 
 def _published(loss: Loss, start: Tensor, line_search: str | None) -> Curve:
@@ -141,24 +148,23 @@ def total(model: Network, terms: list[Term]) -> Loss:
     return loss
 
 
-def ours(objective: Objective, start: Tensor, evaluations: int, target: float) -> Curve:
-    """Return the curve of ours, until the target is reached."""
+def ours(
+    objective_at: Callable[[int], Objective],
+    levels: Sequence[Level],
+    start: Tensor,
+    target: float,
+    precision: str = "auto",
+) -> Curve:
+    """Return the curve of ours, until the target is reached in float32."""
     curve: Curve = []
-    weights = torch.tensor(objective.weights)
     began = time.perf_counter()
 
     def watch(moment: Moment) -> None:
+        weights = torch.tensor(objective_at(moment.level).weights)
         curve.append((time.perf_counter() - began, float(moment.terms[0] @ weights)))
 
-    size = (int(start.shape[-2]), int(start.shape[-1]))
     synthesize(
-        lambda index: objective,
-        [Level(size, evaluations)],
-        start,
-        {},
-        precision="float32",
-        target_loss=target,
-        watch=watch,
+        objective_at, levels, start, {}, precision=precision, target_loss=target, watch=watch
     )
     return curve
 
@@ -169,21 +175,51 @@ def compare_texture(model: Network, exemplar: Tensor, evaluations: int) -> dict[
     terms = texture_terms(model, exemplar, TEXTURE_LAYERS)
     white = torch.randn(exemplar.shape, generator=runtime.generator(0)) / 255
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    theirs = published(total(model, terms), white + mean)
-    start = noise_like(exemplar, size, 0)
-    return _row(theirs, ours(Objective(model, terms), start, evaluations, theirs[-1][1]), terms)
+    theirs = published(total(model, terms), [white + mean, noise_like(exemplar, size, 0)])
+
+    began = time.perf_counter()
+    levels = _levels(size, evaluations)
+    objectives = []
+    for level in levels:
+        small = _at(exemplar, level.size)
+        layers = layers_that_fit(model, TEXTURE_LAYERS, small)
+        objectives.append(Objective(model, texture_terms(model, small, list(layers))))
+    start = noise_like(_at(exemplar, levels[0].size), levels[0].size, 0)
+    prepared = time.perf_counter() - began
+    mine = ours(objectives.__getitem__, levels, start, theirs[-1][1])
+    return _row(theirs, mine, prepared, terms)
 
 
 def compare_style(
     model: Network, content: Tensor, painting: Tensor, evaluations: int
 ) -> dict[str, float]:
     """Return a row of style transfers: the published procedure against ours."""
-    style = texture_terms(model, painting, STYLE_LAYERS)
-    (kept,) = match("content", model, [CONTENT_LAYER], unchanged, content)
-    weight = CONTENT_SHARE * sum(term.weight for term in style)
-    terms = [*style, dataclasses.replace(kept, weight=weight)]
-    theirs = published(total(model, terms), content.clone())
-    return _row(theirs, ours(Objective(model, terms), content, evaluations, theirs[-1][1]), terms)
+
+    def terms_at(scale: float) -> list[Term]:
+        scene, paint = (_at(x, scaled(x, scale)) for x in (content, painting))
+        style = texture_terms(model, paint, STYLE_LAYERS)
+        (kept,) = match("content", model, [CONTENT_LAYER], unchanged, scene)
+        weight = CONTENT_SHARE * sum(term.weight for term in style)
+        return [*style, dataclasses.replace(kept, weight=weight)]
+
+    theirs = published(total(model, terms_at(1)), [content])
+    began = time.perf_counter()
+    size = (int(content.shape[-2]), int(content.shape[-1]))
+    levels = _levels(size, evaluations)
+    objectives = [Objective(model, terms_at(level.size[0] / size[0])) for level in levels]
+    prepared = time.perf_counter() - began
+    mine = ours(objectives.__getitem__, levels, _at(content, levels[0].size), theirs[-1][1])
+    return _row(theirs, mine, prepared, terms_at(1))
+
+
+def _levels(size: tuple[int, int], evaluations: int) -> list[Level]:
+    """Return the sizes of ours; at the last it may take as long as it needs."""
+    coarse = coarse_to_fine(size, evaluations, smallest=min(size) // 8)[:-1]
+    return [*coarse, Level(size, evaluations)]
+
+
+def _at(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return image if image.shape[-2:] == size else image_files.resize(image, size)
 
 
 def compare_statistics(exemplar: Tensor, iterations: int, evaluations: int) -> dict[str, float]:
@@ -210,23 +246,23 @@ def compare_statistics(exemplar: Tensor, iterations: int, evaluations: int) -> d
     reached = float(loss(metamer.metamer.detach().expand(-1, 3, -1, -1)))
     blank = cp.load_model("pixels")
     objective = Objective(blank, [], [PixelTerm("statistics", loss, 1.0)])
-    mine = ours(objective, start.expand(-1, 3, -1, -1).clone(), evaluations, reached)
+    begin = start.expand(-1, 3, -1, -1).clone()
+    levels = [Level((int(grey.shape[-2]), int(grey.shape[-1])), evaluations)]
+    mine = ours(lambda index: objective, levels, begin, reached, precision="float32")
     row = {"loss": reached, "at the start": float(loss(start.expand(-1, 3, -1, -1)))}
     row |= {"seconds": seconds, "ours": mine[-1][0], "evaluations": len(mine)}
     return {**row, "ratio": seconds / mine[-1][0] if mine[-1][1] <= reached else math.nan}
 
 
-def _row(theirs: Curve, mine: Curve, terms: list[Term]) -> dict[str, float]:
+def _row(theirs: Curve, mine: Curve, prepared: float, terms: list[Term]) -> dict[str, float]:
+    """Return a row; what ours took to measure the sources at every size is in its seconds."""
     scale = sum(term.weight for term in terms)
-    row = {"loss": theirs[-1][1] / scale, "seconds": theirs[-1][0], "ours": mine[-1][0]}
-    row["evaluations"] = len(mine)
-    for mark in MARKS:
-        seconds, target = theirs[min(mark, len(theirs)) - 1]
-        if theirs[-1][1] > FLAT * theirs[0][1]:
-            target = -math.inf  # a flat picture is nothing to be compared with
-        reached = next((spent for spent, loss in mine if loss <= target), math.nan)
-        row[f"ratio at {mark}"] = seconds / reached
-    return row
+    (seconds, target), (spent, reached) = theirs[-1], mine[-1]
+    spent += prepared
+    row = {"loss": target / scale, "at the start": theirs[0][1] / scale, "theirs": seconds}
+    row |= {"evaluations of theirs": len(theirs), "ours": spent, "of ours": len(mine)}
+    flat = target > FLAT * theirs[0][1]  # nothing to be compared with
+    return {**row, "ratio": seconds / spent if reached <= target and not flat else math.nan}
 
 
 def share_of_rate(model: Network, side: int) -> None:
@@ -247,22 +283,29 @@ def share_of_rate(model: Network, side: int) -> None:
     print(f"an evaluation of the published procedure at {side} in {theirs:.3f} s")
     for precision in (torch.float32, torch.bfloat16):
         objective = Objective(model, terms, precision=precision)
-        matrix = torch.rand(4096, 4096).to(precision)
-        product = best(partial(torch.matmul, matrix, matrix))
-        rate = 2 * 4096**3 / product
-        spent = best(partial(objective, exemplar))
-        reached = operations / spent
+        matrix = torch.rand(MATRIX, MATRIX).to(precision)
+        with runtime.kept_memory():
+            products, evaluations = in_turns(
+                partial(torch.matmul, matrix, matrix), partial(objective, exemplar)
+            )
+        rate = 2 * MATRIX**3 / statistics.median(products)
+        reached = operations / statistics.median(evaluations)
+        shares = [
+            operations / spent / (2 * MATRIX**3 / product)
+            for product, spent in zip(products, evaluations, strict=True)
+        ]
         print(
             f"{str(precision).removeprefix('torch.')}: matrix product {rate / 1e9:.0f} GFLOP/s; an "
-            f"evaluation at {side} in {spent:.3f} s, {reached / 1e9:.0f} GFLOP/s: "
-            f"{reached / rate:.0%}"
+            f"evaluation at {side} in {statistics.median(evaluations):.3f} s, "
+            f"{reached / 1e9:.0f} GFLOP/s; share turn by turn {statistics.median(shares):.0%}"
         )
 
 
 def _published_evaluation(model: Network, terms: list[Term], exemplar: Tensor) -> float:
     """Return the seconds of one evaluation as the published code computes it."""
     loss, pixels = total(model, terms), exemplar.clone().requires_grad_()
-    return best(lambda: loss(pixels).backward())
+    (seconds,) = in_turns(lambda: loss(pixels).backward(), turns=5)
+    return statistics.median(seconds)
 
 
 def _convolutions(model: Network) -> list[tuple[str, torch.nn.Conv2d]]:
@@ -271,15 +314,15 @@ def _convolutions(model: Network) -> list[tuple[str, torch.nn.Conv2d]]:
     return list(zip(names, modules, strict=True))
 
 
-def best(action: Callable[[], object], turns: int = 5) -> float:
-    """Return the shortest of several times."""
-    action()
-    times = []
-    for _ in range(turns):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def in_turns(*actions: Callable[[], object], turns: int = 15) -> list[list[float]]:
+    """Return the seconds of each action in each turn, the first of which does not count."""
+    seconds: list[list[float]] = [[] for _ in actions]
+    for _ in range(turns + 1):
+        for action, spent in zip(actions, seconds, strict=True):
+            began = time.perf_counter()
+            action()
+            spent.append(time.perf_counter() - began)
+    return [spent[1:] for spent in seconds]
 
 
 def show(what: str, row: dict[str, float]) -> None:
@@ -293,7 +336,9 @@ def main() -> None:
     parser.add_argument("--exemplars", type=int, default=len(EXEMPLARS))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--style-size", type=int, default=512)
-    parser.add_argument("--evaluations", type=int, default=1200, help="at most, of ours")
+    parser.add_argument(
+        "--evaluations", type=int, default=400, help="of ours, at smaller sizes and at the last"
+    )
     parser.add_argument("--iterations", type=int, default=1000, help="of plenoptic's Metamer")
     chosen = parser.parse_args()
     print(runtime.versions(), f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
@@ -305,10 +350,13 @@ def main() -> None:
         for name in EXEMPLARS[: chosen.exemplars]:
             exemplar = image_files.resize(cp.exemplar(name), (chosen.size, chosen.size))
             row = compare_texture(model, exemplar, chosen.evaluations)
-            ratios.append(row[f"ratio at {EVALUATIONS}"])
+            ratios.append(row["ratio"])
             show(f"texture {name}:", row)
         compared = [ratio for ratio in ratios if not math.isnan(ratio)]
-        print(f"median ratio {statistics.median(compared or [math.nan]):.2f} of {len(compared)}")
+        print(
+            f"ratios from {min(compared, default=math.nan):.2f} on, median "
+            f"{statistics.median(compared or [math.nan]):.2f}, of {len(compared)}"
+        )
     if "style" in chosen.what:
         for content, painting in STYLES[: chosen.exemplars]:
             scene = image_files.resize(cp.exemplar(content), chosen.style_size)

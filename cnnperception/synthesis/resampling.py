@@ -44,6 +44,12 @@ def interpolated(images: Tensor, size: tuple[int, int], *, wrap: bool = False) -
     return rows @ images @ columns.T
 
 
+def beyond(images: Tensor, size: tuple[int, int], *, wrap: bool = False) -> Tensor:
+    """Return what images have of the frequencies that a smaller size, (height, width), lacks."""
+    own = (int(images.shape[-2]), int(images.shape[-1]))
+    return images - interpolated(interpolated(images, size, wrap=wrap), own, wrap=wrap)
+
+
 # (length) -> the waves of a line, from slow to fast, at any points of it: (point, wave)
 Waves = Callable[[int, Tensor], Tensor]
 

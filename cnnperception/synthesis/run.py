@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import images as image_files
 from .. import runtime
 from ..models.interface import VisionModel
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, Losses, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
 from .optimisers import Optimiser, Progress
@@ -29,6 +29,7 @@ from .solver import State, minimise
 
 LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
 PRECISIONS = ("auto", "float32", "mixed")
+PACE, HEADWAY = 20, 0.8  # in so many evaluations in bfloat16 the loss has to fall to this share
 FAILED = 0.5  # relative loss at which a statistic counts as not matched at all
 
 
@@ -134,6 +135,7 @@ def synthesize(
     provenance: dict[str, Any],
     *,
     optimiser: Optimiser | None = None,
+    detail: Callable[[int], Tensor] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 25,
@@ -158,6 +160,9 @@ def synthesize(
     optimiser : Optimiser, optional
         In place of `minimise`; such a search cannot be stored, so that an interrupted one begins
         anew from the image it had reached, which the provenance says as "restarted".
+    detail : callable, optional
+        Index of a level -> what is added to the enlarged images there: frequencies that the level
+        before could not have.
     progress : bool
         Show a bar with the time left.
     checkpoint : path-like, optional
@@ -172,9 +177,9 @@ def synthesize(
     watch : callable, optional
         Called after every evaluation, with a `Moment`.
     precision : {"auto", "float32", "mixed"}
-        "mixed" lets the model compute in bfloat16 until the last third of the last level, which
-        finishes in float32; "auto" does where the device is faster with it. The provenance says
-        which it was.
+        "mixed" lets the model compute in bfloat16 until the last third of the last level, or until
+        that makes no headway there, and finishes in float32; "auto" does where the device is
+        faster with it. The provenance says which it was.
     memory : int, optional
         Bytes that may be used; most of what is free when left out. Where an image does not fit
         it is seen in tiles, to the same numbers, and L-BFGS keeps fewer pairs.
@@ -201,10 +206,13 @@ def synthesize(
     if path is not None and path.exists():
         at = load_checkpoint(path, provenance, start.device)
     restarted = {"restarted": len(at.losses)} if at.losses and optimiser is not None else {}
-    total = sum(stage.level.evaluations for stage in stages)
+    total = sum(level.evaluations for level in schedule)
     bar = _Bar(total, len(at.losses), progress)
     ends = _ends([stage.level for stage in stages[at.level :]], seconds)
     finished, objective = False, None
+    during = contextlib.ExitStack()
+    during.callback(bar.close)
+    during.enter_context(runtime.kept_memory())
     try:
         for number in range(at.level, len(stages)):
             stage = stages[number]
@@ -217,6 +225,8 @@ def synthesize(
                     # Published procedures go on from a picture as it is written to a file.
                     else resampled(at.images.clamp(0, 1), stage.level.size)
                 )
+                if detail is not None and _grows(schedule, stage.index):
+                    at.images = at.images + detail(stage.index)
             objective = dataclasses.replace(objective, precision=stage.precision)
             history = history_for(at.images, memory)
             search = _search(objective, stage, at, optimiser, history)
@@ -236,7 +246,11 @@ def synthesize(
                 if path is not None and len(at.losses) % checkpoint_every == 0:
                     save_checkpoint(path, at, provenance)
             at.images = at.images if at.state is None else at.state.images
-            at.state, at.level = None, number + 1
+            following = stages[number + 1 : number + 2]
+            same = any(later.index == stage.index for later in following)
+            # Of another size nothing can be kept; of another precision, the curvature.
+            kept = dataclasses.replace(at.state, evaluations=0) if at.state and same else None
+            at.state, at.level = kept, number + 1
         finished = True
     except KeyboardInterrupt:
         if path is not None:
@@ -248,7 +262,7 @@ def synthesize(
             save_checkpoint(path, at, provenance)
         raise MemoryError(_out_of_memory(at.images, path)) from error
     finally:
-        bar.close()
+        during.close()
     if finished and path is not None:
         path.unlink(missing_ok=True)
     best = at.images if at.state is None else at.state.images
@@ -272,11 +286,26 @@ def synthesize(
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """A level, or the part of one that is worked at in one precision."""
+    """A level, or the part of one that is worked at in one precision.
+
+    Attributes
+    ----------
+    index : int
+        Of the level.
+    level : Level
+        Its size, and the part's share of its evaluations.
+    precision : torch.dtype
+    until : int
+        The evaluations of the whole level that are done at the end of this part.
+    rough : bool
+        Whether evaluations of the same level in higher precision follow.
+    """
 
     index: int
     level: Level
     precision: torch.dtype
+    until: int
+    rough: bool = False
 
 
 def is_mixed(precision: str, device: torch.device) -> bool:
@@ -294,18 +323,23 @@ def is_mixed(precision: str, device: torch.device) -> bool:
 
 def _stages(schedule: Sequence[Level], mixed: bool) -> list[_Stage]:
     """Return the levels; when mixed, the last in two parts and all others in bfloat16."""
-    if not mixed:
-        return [_Stage(k, level, torch.float32) for k, level in enumerate(schedule)]
-    rough = [_Stage(k, level, torch.bfloat16) for k, level in enumerate(schedule)]
-    last, index = schedule[-1], len(schedule) - 1
-    finish = -(-last.evaluations // 3)
-    parts = [(last.evaluations - finish, torch.bfloat16), (finish, torch.float32)]
-    split = [
-        _Stage(index, dataclasses.replace(last, evaluations=count), precision)
-        for count, precision in parts
-        if count
+    precision = torch.bfloat16 if mixed else torch.float32
+    stages = [_Stage(k, level, precision, level.evaluations) for k, level in enumerate(schedule)]
+    last = stages[-1]
+    count = last.until * 2 // 3
+    if not mixed or not count:
+        return [*stages[:-1], dataclasses.replace(last, precision=torch.float32)]
+    first = dataclasses.replace(last.level, evaluations=count)
+    second = dataclasses.replace(last.level, evaluations=last.until - count)
+    return [
+        *stages[:-1],
+        _Stage(last.index, first, torch.bfloat16, count, rough=True),
+        _Stage(last.index, second, torch.float32, last.until),
     ]
-    return [*rough[:-1], *split]
+
+
+def _grows(schedule: Sequence[Level], index: int) -> bool:
+    return math.prod(schedule[index].size) > math.prod(schedule[index - 1].size)
 
 
 def _out_of_memory(images: Tensor, path: Path | None) -> str:
@@ -321,11 +355,16 @@ def _out_of_memory(images: Tensor, path: Path | None) -> str:
 def _search(
     objective: Objective, stage: _Stage, at: Checkpoint, optimiser: Optimiser | None, history: int
 ) -> Generator[State | Progress, None, None]:
-    """Yield where a search is, until the evaluations of a level are spent."""
-    level = stage.level
+    """Yield where a search is, until the stage is over.
+
+    `at.losses` has every evaluation, also that of the state yielded last.
+    """
     if optimiser is not None:
         done = sum(index == stage.index for index, *_ in at.losses)
-        yield from optimiser.search(objective, at.images, level.evaluations - done)
+        yield from optimiser.search(objective, at.images, stage.until - done)
+        return
+    weights = torch.tensor(objective.weights)
+    if _is_over(stage, at.losses, weights):
         return
     search = minimise(
         objective,
@@ -334,12 +373,25 @@ def _search(
         state=at.state,
         precondition=objective.precondition,
     )
-    spent = 0 if at.state is None else at.state.evaluations
     for state in search:
         yield state
-        spent = state.evaluations
-        if spent >= level.evaluations or (spent % 10 == 0 and bool(state.stalled().all())):
+        stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
+        if stalled or _is_over(stage, at.losses, weights):
             return
+
+
+def _is_over(stage: _Stage, losses: Sequence[Losses], weights: Tensor) -> bool:
+    """Return whether the evaluations of a stage are spent, or rounding has ended its headway.
+
+    What a rough stage then leaves of its evaluations is for the exact one.
+    """
+    terms = [row for index, _, _, row in losses if index == stage.index]
+    if len(terms) >= stage.until:
+        return True
+    if not stage.rough or len(terms) <= PACE or len(terms) % PACE:
+        return False
+    before, now = (row.float() @ weights for row in (terms[-1 - PACE], terms[-1]))
+    return bool((now > HEADWAY * before).all())
 
 
 def _until(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import Unpack
 
@@ -19,6 +20,7 @@ from .presets import DEFAULT
 from .procedure import Procedure, layers_of
 from .published import REDRAWN, redrawn_slices
 from .pyramid import Level
+from .resampling import beyond
 from .run import Running, SynthesisResult, synthesize
 from .solver import unpreconditioned
 from .tiling import Tiles
@@ -47,8 +49,9 @@ def texture(
     """Synthesise a new image with the texture of an exemplar.
 
     Noise is changed until the Gram matrices of its layers equal the exemplar's. Levels from
-    coarse to fine find the large structure first, where steps are cheap; each uses the layers
-    that see no more than half the exemplar at that size, so that its arrangement stays free.
+    coarse to fine find the large structure first, where steps are cheap, and begin with noise for
+    the detail that the level before could not have; each uses the layers that see no more than
+    half the exemplar at that size, so that its arrangement stays free.
 
     Parameters
     ----------
@@ -189,6 +192,20 @@ def texture(
             bounds=settings.pixel_bounds(drawn[0]),
         )
 
+    def detail(index: int) -> Tensor:
+        """Return noise as strong as the detail of the exemplar that the level before lacks.
+
+        What filters with strides make of an enlarged image without any is in step with them:
+        neighbours alike in pairs.
+        """
+        size, before = levels[index].size, levels[index - 1].size
+        picture = settings.reduced(sources[0], levels[index], (height, width))
+        lacking = beyond(picture, setup.scaled(picture, before[0] / size[0]))
+        # As if it wrapped around: the same at the borders as elsewhere.
+        noise = beyond(_noises(lacking, size, seeds), before, wrap=True)
+        # White noise loses the frequencies of the smaller size.
+        return noise / (1 - math.prod(before) / math.prod(size)) ** 0.5
+
     provenance = setup.provenance(
         "texture",
         model,
@@ -226,6 +243,7 @@ def texture(
         begin,
         provenance,
         optimiser=settings.optimiser,
+        detail=None if settings.published else detail,
         **settings.running(running),
     )
     images = colour.grey(result.images) if settings.grey else result.images

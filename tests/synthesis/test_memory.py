@@ -9,8 +9,8 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Level, Objective, memory
-from cnnperception.synthesis.objective import match, plain_gram
+from cnnperception.synthesis import Level, Objective, memory, synthesize
+from cnnperception.synthesis.objective import PixelTerm, match, out_of_range, plain_gram
 from cnnperception.synthesis.run import is_mixed
 
 MODEL = RandomFilters(scales=2, channels=16)
@@ -117,6 +117,49 @@ def test_the_same_seed_gives_the_same_image_in_every_precision() -> None:
             for _ in range(2)
         )
         assert torch.equal(one.image, two.image)
+
+
+@pytest.mark.parametrize(("pace", "rough"), [(0.9, 60), (0.98, 60), (0.999, 40)])
+def test_rough_evaluations_give_way_to_exact_ones_where_they_make_no_headway(
+    monkeypatch: pytest.MonkeyPatch, pace: float, rough: int
+) -> None:
+    precisions: list[torch.dtype] = []
+
+    def evaluate(self: Objective, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        precisions.append(self.precision)
+        loss = torch.tensor([pace ** len(precisions)])
+        return loss, torch.full_like(images, 1e-6), loss[:, None]
+
+    monkeypatch.setattr(Objective, "__call__", evaluate)
+    objective = Objective(MODEL, [], [PixelTerm("made up", out_of_range)])
+    start = torch.full((1, 3, 8, 8), 0.5)
+    synthesize(lambda _: objective, [Level((8, 8), 90)], start, {}, precision="mixed")
+    assert precisions == [torch.bfloat16] * rough + [torch.float32] * (90 - rough)
+
+
+@pytest.mark.parametrize("stop", range(2, 10))
+def test_an_interruption_between_levels_and_precisions_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    settings: dict[str, Any] = {"model": MODEL, "precision": "mixed", "seed": 2}
+    settings["schedule"] = [Level((32, 32), 3), Level((64, 64), 6)]
+    whole = cp.texture(_noise(64), **settings)
+    evaluate, calls = Objective.__call__, 0
+
+    def interrupted(self: Objective, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise KeyboardInterrupt
+        return evaluate(self, images)
+
+    monkeypatch.setattr(Objective, "__call__", interrupted)
+    path = tmp_path / "texture.checkpoint"
+    broken = cp.texture(_noise(64), **settings, checkpoint=path, checkpoint_every=1)
+    assert not broken.finished
+    resumed = cp.texture(_noise(64), **settings, checkpoint=path)
+    assert torch.equal(resumed.image, whole.image)
+    assert len(resumed.losses) == len(whole.losses)
 
 
 def test_an_unknown_precision_is_named() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnperception.models import RandomFilters
 from cnnperception.synthesis import setup
-from cnnperception.synthesis.resampling import interpolated
+from cnnperception.synthesis.resampling import beyond, interpolated
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -43,6 +43,20 @@ def test_larger_pictures_hold_all_of_the_smaller(
     torch.testing.assert_close(interpolated(larger, lengths), image)
     # A mirrored picture is enlarged as in a mirror.
     torch.testing.assert_close(interpolated(image.flip(-1), larger.shape[-2:]), larger.flip(-1))
+
+
+@given(lengths=SIZES, more=st.tuples(st.integers(0, 60), st.integers(0, 60)), wrap=st.booleans())
+def test_what_a_smaller_size_lacks_is_what_enlarging_it_does_not_give_back(
+    lengths: tuple[int, int], more: tuple[int, int], wrap: bool
+) -> None:
+    sizes = (lengths[0] + more[0], lengths[1] + more[1])
+    image = _noise(*sizes)
+    lacking = beyond(image, lengths, wrap=wrap)
+    torch.testing.assert_close(beyond(lacking, lengths, wrap=wrap), lacking)
+    back = torch.zeros((1, 3, *lengths), dtype=image.dtype)
+    torch.testing.assert_close(interpolated(lacking, lengths, wrap=wrap), back)
+    if sizes == lengths and not wrap:
+        torch.testing.assert_close(lacking, torch.zeros_like(lacking))
 
 
 @pytest.mark.parametrize("wrap", [False, True])

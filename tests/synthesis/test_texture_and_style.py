@@ -81,14 +81,15 @@ def test_a_tileable_texture_has_no_seam_where_coarser_levels_came_first() -> Non
 
 
 def test_a_texture_from_coarse_to_fine_has_neither_pairs_of_pixels_nor_a_frame() -> None:
-    schedule = [Level((48, 48), 30), Level((96, 96), 30)]
+    schedule = [Level((48, 48), 60), Level((96, 96), 60)]
     exemplar = cp.exemplar("gravel", size=(96, 96))
     made = cp.texture(exemplar, model=MODEL, schedule=schedule, seed=[0, 1, 2, 3]).images
     for axis in (-1, -2):
         steps = made.diff(dim=axis).square().mean(dim=(0, 1, -1 if axis == -2 else -2))
-        assert 0.8 < steps[::2].mean() / steps[1::2].mean() < 1.25
+        assert 0.88 < steps[::2].mean() / steps[1::2].mean() < 1.12
         frame = torch.stack([*steps[:2], *steps[-2:]]).mean()
-        assert frame < 1.3 * steps.mean()
+        # About what an image that was never enlarged has.
+        assert 0.8 < frame / steps.mean() < 1.4
 
 
 def test_what_cannot_tile_is_refused() -> None:
