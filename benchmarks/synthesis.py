@@ -195,21 +195,22 @@ def compare_style(
 ) -> dict[str, float]:
     """Return a row of style transfers: the published procedure against ours."""
 
-    def terms_at(scale: float) -> list[Term]:
-        scene, paint = (_at(x, scaled(x, scale)) for x in (content, painting))
+    size = (int(content.shape[-2]), int(content.shape[-1]))
+
+    def terms_at(level: tuple[int, int]) -> list[Term]:
+        paint = _at(painting, scaled(painting, level[0] / size[0]))
         style = texture_terms(model, paint, STYLE_LAYERS)
-        (kept,) = match("content", model, [CONTENT_LAYER], unchanged, scene)
+        (kept,) = match("content", model, [CONTENT_LAYER], unchanged, _at(content, level))
         weight = CONTENT_SHARE * sum(term.weight for term in style)
         return [*style, dataclasses.replace(kept, weight=weight)]
 
-    theirs = published(total(model, terms_at(1)), [content])
+    theirs = published(total(model, terms_at(size)), [content])
     began = time.perf_counter()
-    size = (int(content.shape[-2]), int(content.shape[-1]))
     levels = _levels(size, evaluations)
-    objectives = [Objective(model, terms_at(level.size[0] / size[0])) for level in levels]
+    objectives = [Objective(model, terms_at(level.size)) for level in levels]
     prepared = time.perf_counter() - began
     mine = ours(objectives.__getitem__, levels, _at(content, levels[0].size), theirs[-1][1])
-    return _row(theirs, mine, prepared, terms_at(1))
+    return _row(theirs, mine, prepared, terms_at(size))
 
 
 def _levels(size: tuple[int, int], evaluations: int) -> list[Level]:
