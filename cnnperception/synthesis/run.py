@@ -246,10 +246,10 @@ def synthesize(
                 if path is not None and len(at.losses) % checkpoint_every == 0:
                     save_checkpoint(path, at, provenance)
             at.images = at.images if at.state is None else at.state.images
-            following = stages[number + 1 : number + 2]
-            same = any(later.index == stage.index for later in following)
             # Of another size nothing can be kept; of another precision, the curvature.
-            kept = dataclasses.replace(at.state, evaluations=0) if at.state and same else None
+            kept = (
+                dataclasses.replace(at.state, evaluations=0) if at.state and stage.rough else None
+            )
             at.state, at.level = kept, number + 1
         finished = True
     except KeyboardInterrupt:

@@ -255,13 +255,13 @@ def _direction(state: State, gradient: Tensor, precondition: Precondition) -> Te
 
     flat = gradient.flatten(1)
     first = solved(lower, _times(state.displacements, flat).gather(1, newest), False)
-    flat = flat - _combined(state.changes, in_places(first))
+    flat = flat - _times(state.changes.mT, in_places(first))
     scale, flat = _initial(state, newest[:, 0], flat.view_as(gradient), precondition)
     flat = scale[:, None] * flat
     remaining = lower.diagonal(dim1=1, dim2=2) * first
     remaining = remaining - _times(state.changes, flat).gather(1, newest)
     second = solved(lower.mT, remaining, True)
-    return -(flat + _combined(state.displacements, in_places(second))).view_as(gradient)
+    return -(flat + _times(state.displacements.mT, in_places(second))).view_as(gradient)
 
 
 def _initial(
@@ -276,17 +276,8 @@ def _initial(
     return scale, precondition(vector).flatten(1)
 
 
-def _times(buffer: Tensor, vector: Tensor) -> Tensor:
-    """Return the product of each place, (batch, history, pixel), with a vector, (batch, pixel)."""
-    return _products(buffer, vector)
-
-
-def _combined(buffer: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sum over the places, (batch, pixel)."""
-    return _products(buffer.mT, weights)
-
-
-def _products(matrices: Tensor, vectors: Tensor) -> Tensor:
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Return the product of each image's matrix, (batch, m, n), with its vector, (batch, n)."""
     if matrices.device.type != "cpu":
         return (matrices @ vectors[..., None])[..., 0]
     # One by one: a batch is summed in another order than an image alone.
