@@ -7,10 +7,11 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Objective
 from cnnperception.synthesis.measures import MEASURES, spectrum_of
 from cnnperception.synthesis.objective import match
 from cnnperception.synthesis.tiling import fitting_tiles
+
+from .interruptions import interrupt_at
 
 MODEL = RandomFilters(scales=2, channels=12)
 EXEMPLARS = torch.cat([cp.exemplar(name, size=(64, 64)) for name in ("brick", "gravel", "ihc")])
@@ -102,16 +103,7 @@ def test_controls_go_with_batches() -> None:
 def test_an_interrupted_batch_goes_on_to_the_same_bits(tmp_path, monkeypatch) -> None:
     options = {"seed": [1, 2], **SETTINGS, "evaluations": 26}
     whole = cp.texture(EXEMPLARS[:2], **options)
-    calls, evaluate = 0, Objective.__call__
-
-    def interrupted(self: Objective, images: Tensor):
-        nonlocal calls
-        calls += 1
-        if calls == 21:
-            raise KeyboardInterrupt
-        return evaluate(self, images)
-
-    monkeypatch.setattr(Objective, "__call__", interrupted)
+    interrupt_at(monkeypatch, 21)
     path = tmp_path / "batch.checkpoint"
     partial = cp.texture(EXEMPLARS[:2], checkpoint=path, **options)
     assert not partial.finished

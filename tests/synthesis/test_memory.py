@@ -13,6 +13,8 @@ from cnnperception.synthesis import Level, Objective, memory, synthesize
 from cnnperception.synthesis.objective import PixelTerm, match, out_of_range, plain_gram
 from cnnperception.synthesis.run import is_mixed
 
+from .interruptions import interrupt_at
+
 MODEL = RandomFilters(scales=2, channels=16)
 LAYERS = ["scale1", "scale2"]
 
@@ -144,16 +146,7 @@ def test_an_interruption_between_levels_and_precisions_changes_nothing(
     settings: dict[str, Any] = {"model": MODEL, "precision": "mixed", "seed": 2}
     settings["schedule"] = [Level((32, 32), 3), Level((64, 64), 6)]
     whole = cp.texture(_noise(64), **settings)
-    evaluate, calls = Objective.__call__, 0
-
-    def interrupted(self: Objective, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        nonlocal calls
-        calls += 1
-        if calls == stop:
-            raise KeyboardInterrupt
-        return evaluate(self, images)
-
-    monkeypatch.setattr(Objective, "__call__", interrupted)
+    interrupt_at(monkeypatch, stop)
     path = tmp_path / "texture.checkpoint"
     broken = cp.texture(_noise(64), **settings, checkpoint=path, checkpoint_every=1)
     assert not broken.finished

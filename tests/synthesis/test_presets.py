@@ -24,6 +24,8 @@ from cnnperception.synthesis.presets import PUBLISHED, listed, named, sized
 from cnnperception.synthesis.procedure import Procedure, description
 from cnnperception.synthesis.published import Loss, Noise, redrawn_slices, spectrum_distance
 
+from .interruptions import interrupt_at
+
 MEAN = np.array([123.68, 116.779, 103.939])  # RGB, in grey levels
 needs_plenoptic = pytest.mark.skipif(
     importlib.util.find_spec("plenoptic") is None, reason="plenoptic is not installed"
@@ -625,16 +627,7 @@ def test_style_transfers_of_papers_go_from_the_content_to_the_style(name: str, v
 def test_an_interrupted_preset_begins_anew_from_its_picture(small, tmp_path, monkeypatch) -> None:
     path = tmp_path / "texture.checkpoint"
     settings = {"preset": "gatys2015", "model": small, "evaluations": 12, "checkpoint": path}
-    calls, evaluate = 0, Objective.__call__
-
-    def interrupted(self: Objective, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        nonlocal calls
-        calls += 1
-        if calls == 8:
-            raise KeyboardInterrupt
-        return evaluate(self, images)
-
-    monkeypatch.setattr(Objective, "__call__", interrupted)
+    interrupt_at(monkeypatch, 8)
     partial = cp.texture(_picture(), **settings)
     assert not partial.finished
     assert path.exists()

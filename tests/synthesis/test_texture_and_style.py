@@ -8,6 +8,8 @@ from cnnperception.models import RandomFilters
 from cnnperception.synthesis import Level, Objective, noise_like, run
 from cnnperception.synthesis.run import Moment
 
+from .interruptions import interrupt_at
+
 
 def _stripes(side: int = 96, period: int = 12) -> Tensor:
     rows = torch.arange(side)
@@ -132,23 +134,13 @@ def test_a_broken_synthesis_resumes_to_the_same_losses(tmp_path, monkeypatch, st
     settings = {"model": MODEL, "evaluations": 50, "seed": 3}
     unbroken = cp.texture(_stripes(), **settings)
     path = tmp_path / "texture.checkpoint"
-    calls = 0
-    evaluate = Objective.__call__
-
-    def interrupted(self: Objective, images: Tensor):
-        nonlocal calls
-        calls += 1
-        if calls == stop:
-            raise KeyboardInterrupt
-        return evaluate(self, images)
-
-    monkeypatch.setattr(Objective, "__call__", interrupted)
+    evaluations = interrupt_at(monkeypatch, stop)
     partial = cp.texture(_stripes(), **settings, checkpoint=path)
     assert not partial.finished
     assert partial.image.shape == (3, 96, 96)
     assert path.exists()
     resumed = cp.texture(_stripes(), **settings, checkpoint=path)
-    assert calls > stop
+    assert evaluations() > stop
     assert resumed.finished
     assert torch.equal(resumed.image, unbroken.image)
     pd.testing.assert_frame_equal(resumed.losses, unbroken.losses)
