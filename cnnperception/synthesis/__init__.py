@@ -5,7 +5,8 @@ from .foveated import foveated_metamer
 from .metamer import metamer
 from .objective import Objective, PixelTerm, Term
 from .pyramid import Level, coarse_to_fine
-from .run import SynthesisResult, synthesize
+from .result import SynthesisResult
+from .run import synthesize
 from .solver import State, minimise
 from .style import stylize
 from .texture import noise_like, texture

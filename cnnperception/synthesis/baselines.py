@@ -13,7 +13,8 @@ from .. import runtime
 from ..images import luminance
 from ..models.registry import load_model
 from .presets import PS2000
-from .run import Running, SynthesisResult
+from .result import SynthesisResult
+from .run import Running
 from .texture import texture
 
 NEIGHBOURHOOD, MOST_SCALES = 7, 4  # of Portilla & Simoncelli (2000)

@@ -17,7 +17,8 @@ from . import setup
 from .noise import as_far, as_strong, begin_faintly, noises, possible_changes, root_mean_square
 from .objective import Objective, PixelTerm, out_of_range
 from .pyramid import Level
-from .run import Running, SynthesisResult, synthesize
+from .result import SynthesisResult
+from .run import Running, synthesize
 from .view import View, view
 
 LEAST_RATIO = 2.0  # of the driven model's distance to that of noise

@@ -16,7 +16,8 @@ from .objective import Objective, PixelTerm, Term, in_colours_of, out_of_range
 from .pooled_statistics import pooled_terms
 from .pooling_windows import PoolingWindows, log_polar_windows
 from .pyramid import Level
-from .run import Running, SynthesisResult, synthesize, warn_of_distances
+from .result import SynthesisResult, warn_of_distances
+from .run import Running, synthesize
 from .solver import Precondition
 from .texture import noise_like
 from .tiling import PositionMeasure

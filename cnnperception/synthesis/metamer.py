@@ -14,7 +14,8 @@ from ..models.interface import VisionModel, resolve_layers
 from . import setup
 from .objective import Objective, PixelTerm, centred, in_colours_of, match, out_of_range
 from .pyramid import Level, coarse_to_fine
-from .run import Running, SynthesisResult, synthesize, warn_of_distances
+from .result import SynthesisResult, warn_of_distances
+from .run import Running, synthesize
 from .texture import noise_like
 
 # Maxima and rectification have many local minima: features that jump into the wrong place or

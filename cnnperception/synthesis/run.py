@@ -7,57 +7,24 @@ import dataclasses
 import math
 import os
 import time
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from .. import images as image_files
 from .. import runtime
-from ..models.interface import VisionModel
-from .checkpoint import Checkpoint, Losses, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import history_for, is_out_of_memory
 from .objective import Objective
 from .optimisers import Optimiser, Progress
 from .pyramid import Level
 from .resampling import interpolated, resampled
+from .result import Moment, SynthesisResult, loss_table, warn_of_failure
 from .solver import State, minimise
-
-LOSS_COLUMNS = ("evaluation", "level", "height", "width", "image", "term", "loss")
-PRECISIONS = ("auto", "float32", "mixed")
-PACE, HEADWAY = 20, 0.8  # in so many evaluations in bfloat16 the loss has to fall to this share
-FAILED = 0.5  # relative loss at which a statistic counts as not matched at all
-
-
-@dataclasses.dataclass(frozen=True)
-class Moment:
-    """A synthesis in its course, as whoever watches sees it.
-
-    Attributes
-    ----------
-    level, levels : int
-        Index of the level of the schedule, and how many there are.
-    evaluation, evaluations : int
-        Of the model, done and planned, over all levels.
-    names : tuple of str
-        The terms.
-    images : Tensor, shape (batch, 3, height, width)
-        The best so far; a little out of [0, 1] it may be.
-    terms : Tensor, shape (batch, term)
-        Their losses.
-    """
-
-    level: int
-    levels: int
-    evaluation: int
-    evaluations: int
-    names: tuple[str, ...]
-    images: Tensor
-    terms: Tensor
+from .stages import Stage, ends, is_mixed, stages_of
 
 
 class Running(TypedDict, total=False):
@@ -74,58 +41,6 @@ class Running(TypedDict, total=False):
     watch: Callable[[Moment], None] | None
     precision: str
     memory: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class SynthesisResult:
-    """What a synthesis made.
-
-    Attributes
-    ----------
-    images : Tensor, shape (batch, 3, height, width), float32
-        RGB in [0, 1].
-    losses : DataFrame
-        Columns evaluation, level, height, width, image (index in the batch), term, loss: the
-        relative loss of each term at each evaluation, of the best image until then.
-    provenance : dict
-        Every setting, the seeds, versions and the hash of the model: JSON values only.
-    finished : bool
-        False when the synthesis was interrupted; `images` are the best until then.
-    """
-
-    images: Tensor
-    losses: pd.DataFrame
-    provenance: dict[str, Any]
-    finished: bool = True
-
-    @property
-    def image(self) -> Tensor:
-        """The first image, shape (3, height, width)."""
-        return self.images[0]
-
-    def final_losses(self, image: int = 0) -> pd.Series:
-        """Return the loss of each term of an image of the batch at the end, by term."""
-        its = self.losses[self.losses["image"] == image]
-        return its[its["evaluation"] == its["evaluation"].max()].set_index("term")["loss"]
-
-    def each(self) -> list[SynthesisResult]:
-        """Return a result for each image of the batch, with its own losses and seed.
-
-        Where there are several, `provenance["batch"]` says where among them it was made.
-        """
-        if len(self.images) == 1:
-            return [self]
-        results = []
-        seeds = self.provenance.get("seed")
-        for place, image in enumerate(self.images.split(1)):
-            record = {**self.provenance, "batch": {"images": len(self.images), "place": place}}
-            if isinstance(seeds, list):
-                record |= {"seed": seeds[place], "batch": {**record["batch"], "seeds": seeds}}
-            its = self.losses[self.losses["image"] == place].assign(image=0)
-            results.append(
-                SynthesisResult(image, its.reset_index(drop=True), record, self.finished)
-            )
-        return results
 
 
 def synthesize(
@@ -200,7 +115,7 @@ def synthesize(
     """
     mixed = is_mixed(precision, start.device) and optimiser is None
     provenance = {**provenance, "precision": "mixed" if mixed else "float32"}
-    stages = _stages(schedule, mixed)
+    stages = stages_of(schedule, mixed)
     path = None if checkpoint is None else Path(checkpoint)
     at = Checkpoint(level=0, state=None, images=start, losses=[])
     if path is not None and path.exists():
@@ -208,7 +123,7 @@ def synthesize(
     restarted = {"restarted": len(at.losses)} if at.losses and optimiser is not None else {}
     total = sum(level.evaluations for level in schedule)
     bar = _Bar(total, len(at.losses), progress)
-    ends = _ends([stage.level for stage in stages[at.level :]], seconds)
+    until = ends(stages[at.level :], seconds)
     finished, objective = False, None
     during = contextlib.ExitStack()
     during.callback(bar.close)
@@ -230,7 +145,7 @@ def synthesize(
             objective = dataclasses.replace(objective, precision=stage.precision)
             history = history_for(at.images, memory)
             search = _search(objective, stage, at, optimiser, history)
-            for state in _until(search, target_loss, next(ends)):
+            for state in _until(search, target_loss, next(until)):
                 at.level = number
                 if isinstance(state, State):
                     at.state = state
@@ -270,7 +185,7 @@ def synthesize(
         best = image_files.resize(best, schedule[-1].size)
     result = SynthesisResult(
         images=best.detach().float().clamp(0, 1),
-        losses=_table(at.losses),
+        losses=loss_table(at.losses),
         provenance={
             **provenance,
             **restarted,
@@ -280,62 +195,8 @@ def synthesize(
         finished=finished,
     )
     if finished:
-        _warn_of_failure(result)
+        warn_of_failure(result)
     return result
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stage:
-    """A level, or the part of one that is worked at in one precision.
-
-    Attributes
-    ----------
-    index : int
-        Of the level.
-    level : Level
-        Its size, and the part's share of its evaluations.
-    precision : torch.dtype
-    until : int
-        The evaluations of the whole level that are done at the end of this part.
-    rough : bool
-        Whether evaluations of the same level in higher precision follow.
-    """
-
-    index: int
-    level: Level
-    precision: torch.dtype
-    until: int
-    rough: bool = False
-
-
-def is_mixed(precision: str, device: torch.device) -> bool:
-    """Return whether a synthesis starts in bfloat16.
-
-    Raises
-    ------
-    ValueError
-        For an unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    return precision == "mixed" or (precision == "auto" and runtime.fast_bfloat16(device))
-
-
-def _stages(schedule: Sequence[Level], mixed: bool) -> list[_Stage]:
-    """Return the levels; when mixed, the last in two parts and all others in bfloat16."""
-    precision = torch.bfloat16 if mixed else torch.float32
-    stages = [_Stage(k, level, precision, level.evaluations) for k, level in enumerate(schedule)]
-    last = stages[-1]
-    count = last.until * 2 // 3
-    if not mixed or not count:
-        return [*stages[:-1], dataclasses.replace(last, precision=torch.float32)]
-    first = dataclasses.replace(last.level, evaluations=count)
-    second = dataclasses.replace(last.level, evaluations=last.until - count)
-    return [
-        *stages[:-1],
-        _Stage(last.index, first, torch.bfloat16, count, rough=True),
-        _Stage(last.index, second, torch.float32, last.until),
-    ]
 
 
 def _grows(schedule: Sequence[Level], index: int) -> bool:
@@ -353,7 +214,7 @@ def _out_of_memory(images: Tensor, path: Path | None) -> str:
 
 
 def _search(
-    objective: Objective, stage: _Stage, at: Checkpoint, optimiser: Optimiser | None, history: int
+    objective: Objective, stage: Stage, at: Checkpoint, optimiser: Optimiser | None, history: int
 ) -> Generator[State | Progress, None, None]:
     """Yield where a search is, until the stage is over.
 
@@ -364,7 +225,7 @@ def _search(
         yield from optimiser.search(objective, at.images, stage.until - done)
         return
     weights = torch.tensor(objective.weights)
-    if _is_over(stage, at.losses, weights):
+    if stage.is_over(at.losses, weights):
         return
     search = minimise(
         objective,
@@ -376,22 +237,8 @@ def _search(
     for state in search:
         yield state
         stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
-        if stalled or _is_over(stage, at.losses, weights):
+        if stalled or stage.is_over(at.losses, weights):
             return
-
-
-def _is_over(stage: _Stage, losses: Sequence[Losses], weights: Tensor) -> bool:
-    """Return whether the evaluations of a stage are spent, or rounding has ended its headway.
-
-    What a rough stage then leaves of its evaluations is for the exact one.
-    """
-    terms = [row for index, _, _, row in losses if index == stage.index]
-    if len(terms) >= stage.until:
-        return True
-    if not stage.rough or len(terms) <= PACE or len(terms) % PACE:
-        return False
-    before, now = (row.float() @ weights for row in (terms[-1 - PACE], terms[-1]))
-    return bool((now > HEADWAY * before).all())
 
 
 def _until(
@@ -404,53 +251,6 @@ def _until(
             reached = target_loss is not None and bool((state.loss <= target_loss).all())
             if reached or time.monotonic() > end:
                 return
-
-
-def _ends(levels: Sequence[Level], seconds: float | None) -> Iterator[float]:
-    """Yield the time at which each level has to end, their shares being as their pixels."""
-    costs = [level.evaluations * math.prod(level.size) for level in levels]
-    stop = math.inf if seconds is None else time.monotonic() + seconds
-    for index, cost in enumerate(costs):
-        now = time.monotonic()
-        yield now + (stop - now) * cost / sum(costs[index:])
-
-
-def _warn_of_failure(result: SynthesisResult) -> None:
-    """Warn when a statistic was not matched; 1 is what an image without the statistic has."""
-    last = result.losses[result.losses["evaluation"] == result.losses["evaluation"].max()]
-    statistics = last[last["term"].str.startswith(("texture", "style"))]
-    failed = sorted(set(statistics.loc[statistics["loss"] > FAILED, "term"]))
-    if failed:
-        warnings.warn(
-            f"the image did not come near the statistics of {', '.join(failed)} (relative loss "
-            f"above {FAILED}); try more evaluations, another seed or statistic='gram'",
-            stacklevel=3,
-        )
-
-
-def _table(losses: list[Any]) -> pd.DataFrame:
-    rows = [
-        (evaluation, level, *size, image, term, float(terms[image, column]))
-        for evaluation, (level, size, names, terms) in enumerate(losses)
-        for image in range(len(terms))
-        for column, term in enumerate(names)
-    ]
-    return pd.DataFrame(rows, columns=list(LOSS_COLUMNS))
-
-
-def warn_of_distances(model: VisionModel, what: str, distances: Mapping[str, Any]) -> None:
-    """Warn of layers whose distance "to_start" says that most of the way is left.
-
-    `what` tells of what the distances are: "features".
-    """
-    failed = [layer for layer, distance in distances.items() if distance["to_start"] > FAILED]
-    if failed:
-        warnings.warn(
-            f"the image did not come near the {what} of {', '.join(failed)} of {model.name}: "
-            f"they are still more than {FAILED} of the start's distance away; try more "
-            "evaluations or another seed",
-            stacklevel=3,
-        )
 
 
 class _Bar:

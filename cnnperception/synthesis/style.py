@@ -19,7 +19,8 @@ from .presets import DEFAULT
 from .procedure import Procedure, layers_of
 from .published import Loss
 from .pyramid import Level, halvings
-from .run import Running, SynthesisResult, synthesize
+from .result import SynthesisResult
+from .run import Running, synthesize
 from .texture import noise_like
 
 COLOURS = ("style", "luminance", "affine")

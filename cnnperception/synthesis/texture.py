@@ -21,7 +21,8 @@ from .procedure import Procedure, layers_of
 from .published import REDRAWN, redrawn_slices
 from .pyramid import Level
 from .resampling import beyond
-from .run import Running, SynthesisResult, synthesize
+from .result import SynthesisResult
+from .run import Running, synthesize
 from .solver import unpreconditioned
 from .tiling import Tiles
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .. import images as image_files
 from ..files import atomic_path
-from .run import Moment
+from .result import Moment
 
 SUFFIXES = (".gif", ".mp4")
 HOLD = 12  # how often the last frame is shown, lest it be gone before it was seen

@@ -11,7 +11,7 @@ import cnnperception as cp
 from cnnperception.models import RandomFilters
 from cnnperception.synthesis import Level, Objective, memory, synthesize
 from cnnperception.synthesis.objective import PixelTerm, match, out_of_range, plain_gram
-from cnnperception.synthesis.run import is_mixed
+from cnnperception.synthesis.stages import is_mixed
 
 from .interruptions import interrupt_at
 

@@ -5,8 +5,8 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Level, Objective, noise_like, run
-from cnnperception.synthesis.run import Moment
+from cnnperception.synthesis import Level, Objective, noise_like
+from cnnperception.synthesis.result import LOSS_COLUMNS, Moment
 
 from .interruptions import interrupt_at
 
@@ -231,7 +231,7 @@ def test_a_schedule_can_be_given() -> None:
     result = cp.texture(_stripes(), model=MODEL, schedule=schedule)
     heights = result.losses.drop_duplicates("evaluation")["height"]
     assert heights.tolist() == [48, 48, 48, 96, 96]
-    assert tuple(result.losses.columns) == run.LOSS_COLUMNS
+    assert tuple(result.losses.columns) == LOSS_COLUMNS
 
 
 def test_a_level_ends_when_the_target_loss_is_reached() -> None:
