@@ -20,7 +20,7 @@ from .result import SynthesisResult, warn_of_distances
 from .run import Running, synthesize
 from .solver import Precondition
 from .texture import noise_like
-from .tiling import PositionMeasure
+from .tiling import PositionMeasure, responses
 
 FOVEA = 1 / 16  # of the image's shorter side: the radius that is kept
 STATISTICS = ("gram", "whitened-gram")
@@ -204,7 +204,7 @@ def _distances(
 ) -> dict[str, dict[str, float]]:
     """Return how far the statistics of the result are from the source's, relative to two scales."""
     layers = [term.layer for term in terms]
-    begun, made = (model.features(images, layers) for images in (start, result))
+    begun, made = (responses(model, images, layers) for images in (start, result))
     distances = {}
     for term in terms:
         missed = float(term.loss(made[term.layer])) ** 0.5

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ..models.interface import VisionModel
 from .objective import Measure, Term
-from .tiling import PositionMeasure
+from .tiling import PositionMeasure, responses
 
 FEWEST_POSITIONS = 1.0  # of a layer, that a region must cover to have statistics there
 LARGEST_GRID = 4
@@ -95,7 +95,7 @@ def match_regions(
             else "the mask of the result has no region"
         )
     with torch.no_grad():
-        features = model.features(source, layers)
+        features = responses(model, source, layers)
     share = {label: float((labels == label).float().mean()) for label in regions}
     whole = sum(share.values())
     terms = []

@@ -17,6 +17,7 @@ from .pyramid import Level, coarse_to_fine
 from .result import SynthesisResult, warn_of_distances
 from .run import Running, synthesize
 from .texture import noise_like
+from .tiling import responses
 
 # Maxima and rectification have many local minima: features that jump into the wrong place or
 # polarity. Small steps in size, from a size at which there are few, avoid most of them.
@@ -189,7 +190,7 @@ def _distances(
     model: VisionModel, layers: Sequence[str], source: Tensor, start: Tensor, result: Tensor
 ) -> dict[str, dict[str, float]]:
     """Return how far the features of the result are from the source's, relative to two scales."""
-    wanted, begun, made = (model.features(images, layers) for images in (source, start, result))
+    wanted, begun, made = (responses(model, images, layers) for images in (source, start, result))
     distances = {}
     for layer in layers:
         missed = float((made[layer] - wanted[layer]).norm())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .. import runtime
 from ..models.interface import VisionModel, wrap_around
 from ..statistics import channel_covariance, flatten, product_sums
 from .resampling import resampled
@@ -154,6 +155,12 @@ class Objective:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""
         images = images.detach()
+        # On the way back too, which is outside of `responses`.
+        exact = self.precision == torch.float32
+        with runtime.full_precision(images.device) if exact else contextlib.nullcontext():
+            return self._evaluated(images)
+
+    def _evaluated(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.coarser:
             return self._with_coarser(images)
         if self.tiles is not None:
@@ -236,7 +243,7 @@ def match(
             statistics, targets = measure_in_tiles(model, layers, measure, source, tiles)
             _check_responses(kind, model, targets)
         else:
-            features = model.features(source, layers)
+            features = responses(model, source, layers)
             _check_responses(kind, model, features)
             statistics = {layer: measure(features[layer]) for layer in layers}
             targets = {layer: statistics[layer](features[layer]) for layer in layers}

@@ -13,7 +13,7 @@ from ..models.interface import VisionModel
 from ..statistics import gram
 from .objective import Term
 from .pooling_windows import PoolingWindows, at_positions
-from .tiling import PositionMeasure
+from .tiling import PositionMeasure, responses
 
 # A region as good as black has no structure to get right to within a share of itself.
 SMALLEST = 1e-2  # of the root mean square over regions: the least that an error is relative to
@@ -116,7 +116,7 @@ def pooled_terms(
     """
     terms = []
     with torch.no_grad():
-        for layer, features in model.features(source, layers).items():
+        for layer, features in responses(model, source, layers).items():
             _check(model, layer, features)
             positions = (int(features.shape[-2]), int(features.shape[-1]))
             pools, shares = pools_of(windows, positions, features)

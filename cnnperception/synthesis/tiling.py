@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .. import runtime
 from ..models.interface import VisionModel, receptive_field
 
 Statistic = Callable[[Tensor], Tensor]
@@ -180,16 +181,21 @@ def _add(total: Tensor, part: Tensor, tile: _Tile) -> None:
 
 
 def responses(
-    model: VisionModel, images: Tensor, layers: Sequence[str], precision: torch.dtype
+    model: VisionModel,
+    images: Tensor,
+    layers: Sequence[str],
+    precision: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
     """Return a model's features, computed in a precision where torch deems it safe.
 
     What is summed over positions afterwards is in float32 at least.
     """
-    lower = precision != torch.float32
-    with torch.autocast(images.device.type, precision if lower else None, enabled=lower):
+    if precision == torch.float32:
+        with runtime.full_precision(images.device):
+            return model.features(images, layers)
+    with torch.autocast(images.device.type, precision):
         features = model.features(images, layers)
-    return {layer: f.float() if lower else f for layer, f in features.items()}
+    return {layer: response.float() for layer, response in features.items()}
 
 
 def _own_features(
@@ -411,7 +417,7 @@ def _check(model: VisionModel, layers: tuple[str, ...], tiles: Tiles) -> None:
     image = _as_seen(noise, model)
     straight = dataclasses.replace(tiles, wrap=False)
     with torch.no_grad():
-        whole = model.features(image, layers)
+        whole = responses(model, image, layers)
         pieces = cut((side, side), straight)
         for tile in (pieces[0], pieces[len(pieces) // 2], pieces[-1]):
             for layer, own in _own_features(model, layers, _crop(image, tile), tile).items():

@@ -16,6 +16,7 @@ from . import setup
 from .colour import luminance
 from .objective import match
 from .texture import noise_like
+from .tiling import responses
 
 CONVERGED = 0.1  # of the error of noise
 PATCH = 32  # side, in pixels, of what counts as copied when found again
@@ -76,7 +77,7 @@ def verdict(
     rows = []
     parts = _halves(source)
     with torch.no_grad():
-        seen = [model.features(picture, fitting) for picture in (made, noise, *parts)]
+        seen = [responses(model, picture, fitting) for picture in (made, noise, *parts)]
     for term in terms:
         error, far, *floors = (float(term.loss(features[term.layer])) for features in seen)
         floor = sum(floors) / len(floors)

@@ -121,3 +121,36 @@ def test_images_of_a_batch_do_not_influence_each_other() -> None:
 def test_gram_is_the_one_of_the_public_names() -> None:
     features = torch.rand(1, 3, 4, 4)
     torch.testing.assert_close(MEASURES["gram"](features)(features), cp.gram(features))
+
+
+@pytest.fixture
+def rounding_convolutions():
+    """Return the settings of convolutions, which allow TensorFloat-32 meanwhile."""
+    convolutions = torch.backends.cudnn.conv
+    before, convolutions.fp32_precision = convolutions.fp32_precision, "tf32"
+    yield convolutions
+    convolutions.fp32_precision = before
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_float32_is_no_tensorfloat32_there_and_back(rounding_convolutions, precision) -> None:
+    convolutions, seen = rounding_convolutions, {}
+
+    class Watching(RandomFilters):
+        def features(self, images, layers):
+            seen["there"] = convolutions.fp32_precision
+            found = super().features(images, layers)
+            if images.requires_grad:
+                for response in found.values():
+                    response.register_hook(
+                        lambda slope: seen.update(back=convolutions.fp32_precision)
+                    )
+            return found
+
+    model = Watching(scales=1, channels=6)
+    terms = match("texture", model, ["scale1"], MEASURES["gram"], _image())
+    assert seen.pop("there") == "ieee"  # of the target too, whatever follows
+    Objective(model, terms, precision=precision)(_image(seed=1))
+    asked = "ieee" if precision == torch.float32 else "tf32"
+    assert seen == {"there": asked, "back": asked}
+    assert convolutions.fp32_precision == "tf32"

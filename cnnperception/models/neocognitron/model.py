@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import os
@@ -187,7 +186,7 @@ class Neocognitron(nn.Module):
         self._check_learnt(computed[-1])
         check_images(images)
         _check_size(images)
-        with _full_precision(images.device):
+        with runtime.full_precision(images.device):
             responses = zip(computed, self._responses(luminance(images)), strict=False)
             found = {name: response for name, response in responses if name in names}
         return {name: found[name] for name in names}
@@ -389,13 +388,3 @@ def _digest(images: Tensor, targets: Tensor) -> str:
     digest = hashlib.sha256(pixels.contiguous().numpy().tobytes())
     digest.update(targets.numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in the tensors' own precision: an S-cell is a small difference of large numbers."""
-    with (
-        torch.autocast(device.type, enabled=False),
-        torch.backends.cudnn.flags(allow_tf32=False),
-    ):
-        yield
