@@ -16,7 +16,8 @@ from torch import Tensor
 from ..files import atomic_path
 from .solver import State
 
-# (level, (height, width), names of the terms, losses (batch, term)) of one evaluation
+# (level, (height, width), names of the terms, losses (batch, term)) of one evaluation; the losses
+# stay on the device until they are looked at, as fetching them would wait for it each time
 Losses = tuple[int, tuple[int, int], tuple[str, ...], Tensor]
 
 

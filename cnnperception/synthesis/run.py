@@ -151,8 +151,7 @@ def synthesize(
                     at.state = state
                 else:
                     at.images = state.images
-                row = (stage.index, stage.level.size, objective.names, state.terms.cpu())
-                at.losses.append(row)
+                at.losses.append((stage.index, stage.level.size, objective.names, state.terms))
                 bar.advance(objective, state)
                 if watch is not None:
                     names = objective.names

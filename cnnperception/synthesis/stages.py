@@ -57,7 +57,7 @@ class Stage:
             return True
         if not self.rough or len(terms) <= PACE or len(terms) % PACE:
             return False
-        before, now = (row.float() @ weights for row in (terms[-1 - PACE], terms[-1]))
+        before, now = (row.cpu().float() @ weights for row in (terms[-1 - PACE], terms[-1]))
         return bool((now > HEADWAY * before).all())
 
 
