@@ -111,8 +111,12 @@ class Study:
         return images.read(path)
 
     def kept(self, step: str, suffix: str, **depends: Any) -> Path:
-        """Return the file of a step that depends on these values; see `remember`."""
-        described = json.dumps({"step": step, **depends}, sort_keys=True, default=str)
+        """Return the file of a step that depends on these values; see `remember`.
+
+        What another version of the package has computed is not taken for what this one would.
+        """
+        all_of_it = {"step": step, "version": runtime.versions()["cnnperception"], **depends}
+        described = json.dumps(all_of_it, sort_keys=True, default=str)
         key = hashlib.sha256(described.encode()).hexdigest()[:16]
         return self.cache / f"{step}-{key}{suffix}"
 

@@ -28,6 +28,15 @@ def test_an_image_is_made_once_for_the_same_settings(tmp_path):
     assert len(calls) == 2
 
 
+def test_another_version_of_the_package_computes_anew(tmp_path, monkeypatch):
+    found = studies.study("made", "", "", argparse.Namespace(output=tmp_path / "made"))
+    assert found.remember("mean", lambda: pd.DataFrame({"mean": [1]}))["mean"].item() == 1
+    assert found.remember("mean", lambda: pd.DataFrame({"mean": [2]}))["mean"].item() == 1
+    versions = {**studies.runtime.versions(), "cnnperception": "next"}
+    monkeypatch.setattr(studies.runtime, "versions", lambda: versions)
+    assert found.remember("mean", lambda: pd.DataFrame({"mean": [2]}))["mean"].item() == 2
+
+
 def test_an_interrupted_image_is_not_kept(tmp_path):
     found = studies.study("made", "", "", argparse.Namespace(output=tmp_path / "made"))
     half = SimpleNamespace(image=torch.zeros(3, 4, 4), finished=False, provenance={})
