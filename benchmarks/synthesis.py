@@ -45,7 +45,7 @@ from cnnperception.synthesis.objective import (
     unchanged,
 )
 from cnnperception.synthesis.pyramid import coarse_to_fine
-from cnnperception.synthesis.run import Moment
+from cnnperception.synthesis.result import Moment
 from cnnperception.synthesis.setup import layers_that_fit, scaled
 
 TEXTURE_LAYERS = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
@@ -131,7 +131,9 @@ def texture_terms(model: Network, exemplar: Tensor, layers: list[str]) -> list[T
 def total(model: Network, terms: list[Term]) -> Loss:
     """Return the loss of the terms, as the published code computes it.
 
-    The whole network is run whichever layers count, channels outermost; terms one by one.
+    The whole network is run whichever layers count, channels outermost; terms one by one. They
+    are summed in float64: the first step changes so large a picture so little that in float32 the
+    optimiser can see no change at all and end.
     """
     body = copy.deepcopy(model.network.features).to(memory_format=torch.contiguous_format)
     places = {model.paths[term.layer].removeprefix("features."): term for term in terms}
@@ -142,7 +144,9 @@ def total(model: Network, terms: list[Term]) -> Loss:
         for place, module in body.named_children():
             response = module(response)
             if place in places:
-                parts.append(places[place].weight * places[place].loss(response)[0])
+                term = places[place]
+                far = term.distance_to_target(term.statistic(response).double())
+                parts.append(term.weight * far[0])
         return torch.stack(parts).sum()
 
     return loss
