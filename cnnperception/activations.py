@@ -45,6 +45,9 @@ def extract(
 ) -> xr.DataTree:
     """Return the activations of a model's layers to stimuli.
 
+    Computed in float32 on every device, without TensorFloat-32 or autocast, so that what one
+    machine has stored another can go on with.
+
     Parameters
     ----------
     model : VisionModel
@@ -109,8 +112,9 @@ def extract(
     readouts = _prepared(model, usable, chosen, common, seed)
 
     def respond(images: Tensor) -> dict[str, Tensor]:
-        features = model.features(images, names)
-        return {name: readouts[name].apply(features[name]) for name in names}
+        with torch.no_grad(), runtime.full_precision(images.device):
+            features = model.features(images, names)
+            return {name: readouts[name].apply(features[name]) for name in names}
 
     shapes = _shapes(respond, usable, common, device_of(model))
     batch = _batch_size(batch_size, shapes)
@@ -129,8 +133,7 @@ def extract(
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         pending = None
         for rows, images in _ahead(reader, usable, bar, waiting, batch, common):
-            with torch.no_grad():
-                responses = respond(images.to(device_of(model)))
+            responses = respond(images.to(device_of(model)))
             values = {name: response.float().cpu().numpy() for name, response in responses.items()}
             _check_finite(values, [usable.ids[i] for i in rows], model.name)
             if pending is not None:
@@ -170,7 +173,7 @@ def _prepared(
     def features(layer: str, count: int) -> Tensor:
         rows = np.unique(np.linspace(0, len(stimuli) - 1, min(count, len(stimuli))).astype(int))
         parts = np.array_split(rows, -(-len(rows) // LARGEST_BATCH))
-        with torch.no_grad():
+        with torch.no_grad(), runtime.full_precision(device_of(model)):
             found = [
                 model.features(stimuli.batch(p.tolist(), size).to(device_of(model)), [layer])[layer]
                 for p in parts
@@ -221,8 +224,7 @@ def _readable(
 def _shapes(
     respond: Any, stimuli: StimulusSet, size: tuple[int, int] | None, device: torch.device
 ) -> dict[str, tuple[int, ...]]:
-    with torch.no_grad():
-        responses = respond(stimuli.batch([0], size).to(device))
+    responses = respond(stimuli.batch([0], size).to(device))
     return {name: tuple(response.shape[1:]) for name, response in responses.items()}
 
 

@@ -57,6 +57,18 @@ def test_activations_equal_the_models_features() -> None:
     assert [node.path.strip("/") for node in tree.leaves] == list(MODEL.layers)
 
 
+def test_activations_are_computed_in_float32_as_such(rounding_convolutions) -> None:
+    seen = []
+
+    class Watching(RandomFilters):
+        def features(self, images, layers):
+            seen.append(rounding_convolutions.fp32_precision)
+            return super().features(images, layers)
+
+    cp.extract(Watching(scales=2, channels=6), _stimuli(), readout="pca")
+    assert set(seen) == {"ieee"}
+
+
 def test_stimuli_and_dimensions_are_labelled() -> None:
     node = cp.extract(MODEL, _stimuli(), "scale2")["scale2"]
     assert node["activations"].dims == ("stimulus", "channel", "y", "x")

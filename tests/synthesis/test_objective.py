@@ -123,15 +123,6 @@ def test_gram_is_the_one_of_the_public_names() -> None:
     torch.testing.assert_close(MEASURES["gram"](features)(features), cp.gram(features))
 
 
-@pytest.fixture
-def rounding_convolutions():
-    """Return the settings of convolutions, which allow TensorFloat-32 meanwhile."""
-    convolutions = torch.backends.cudnn.conv
-    before, convolutions.fp32_precision = convolutions.fp32_precision, "tf32"
-    yield convolutions
-    convolutions.fp32_precision = before
-
-
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_float32_is_no_tensorfloat32_there_and_back(rounding_convolutions, precision) -> None:
     convolutions, seen = rounding_convolutions, {}
