@@ -18,6 +18,7 @@ from cnnperception.studies import (
     Study,
     arguments,
     load,
+    mean_intervals,
     paragraphs,
     study,
 )
@@ -85,6 +86,7 @@ def main() -> None:
         "texture_layers",
         model=MORE_MODELS,
         evaluations={"type": int, "help": "of each texture; 200, or 60 with --quick"},
+        textures={"type": int, "help": "of each exemplar and set of layers; 5, or 2 with --quick"},
     )
     found = study(
         "texture_layers",
@@ -93,6 +95,8 @@ def main() -> None:
         settings,
     )
     evaluations = settings.evaluations or (60 if settings.quick else 200)
+    number = settings.textures or (2 if settings.quick else 5)
+    seeds = range(settings.seed, settings.seed + number)
     exemplars = EXEMPLARS[:1] if settings.quick else EXEMPLARS
     named = MODELS | {spec: spec for spec in settings.model or []}
     loaded = {name: load(spec, settings.device) for name, spec in named.items()}
@@ -104,18 +108,23 @@ def main() -> None:
             drawn.append(picture[0])
             titles.append(exemplar)
             for layers in sets(model):
-                made, unmatched = texture(found, picture, model, layers, evaluations, settings.seed)
-                drawn.append(made)
-                titles.append(f"{name}, {layers[-1]}")
-                judged = cp.verdict(made, picture[0])
-                row = {"exemplar": exemplar, "network": name, "deepest": layers[-1]}
-                row["parameters"] = parameters(
-                    model, layers, picture.to(cp.models.device_of(model))
-                )
-                row["unmatched"] = unmatched
-                row["error"] = (judged["error"] / judged["noise"]).mean()
-                row["floor"] = (judged["floor"] / judged["noise"]).mean()
-                rows.append(row)
+                shared = {
+                    "exemplar": exemplar,
+                    "network": name,
+                    "deepest": layers[-1],
+                    "parameters": parameters(model, layers, picture.to(cp.models.device_of(model))),
+                }
+                for seed in seeds:
+                    made, unmatched = texture(found, picture, model, layers, evaluations, seed)
+                    judged = cp.verdict(made, picture[0])
+                    error, floor = (
+                        (judged[of] / judged["noise"]).mean() for of in ("error", "floor")
+                    )
+                    row = {"seed": seed, "unmatched": unmatched, "error": error, "floor": floor}
+                    rows.append(shared | row)
+                    if seed == seeds[0]:
+                        drawn.append(made)
+                        titles.append(f"{name}, {layers[-1]}")
         found.figure(
             exemplar,
             cp.figures.contact_sheet(drawn, titles, columns=len(drawn) // len(named)),
@@ -130,41 +139,69 @@ def main() -> None:
 
 def in_short(table: pd.DataFrame) -> str:
     """Return the answer in a sentence."""
-    means = errors_of_all(table).sort_values()
-    return (
+    errors = errors_of_all(table)
+    order = errors.groupby("network")["error"].mean().sort_values()
+    best = order.index[0]
+    farther = beyond(errors, best)
+    nearest = [name for name in order.index if name not in set(farther["network"])]
+    found = " and ".join(f"the {name} one ({order[name]:.2g})" for name in nearest)
+    alike = ", which the seeds do not tell apart," if len(nearest) > 1 else ""
+    text = (
         "By a judge that had no part in them, textures from all layers of a network come nearest "
-        f"to the exemplar with the {means.index[0]} one (error {means.iloc[0]:.2g} of noise's) and "
-        f"stay farthest with the {means.index[-1]} one ({means.iloc[-1]:.2g})."
+        f"to the exemplar, relative to noise, with {found}{alike}"
     )
+    if farther.empty:
+        return text.rstrip(",") + ": none stays farther."
+    last = order.index[-1]
+    return f"{text} and stay farthest with the {last} one ({order[last]:.2g})."
 
 
-def errors_of_all(table: pd.DataFrame) -> pd.Series:
-    """Return each network's mean error with the deepest set of layers."""
-    return of_all(table).groupby("network", sort=False)["error"].mean()
+def beyond(errors: pd.DataFrame, best: str) -> pd.DataFrame:
+    """Return the networks whose error exceeds the best one's by more than seeds would explain.
+
+    Columns network, difference, lower, upper: the mean over exemplars, with an interval over seeds.
+    """
+    wide = errors.pivot_table(index="seed", columns="network", values="error")
+    more = wide.sub(wide[best], axis=0).drop(columns=best)
+    long = more.melt(ignore_index=False, value_name="difference").reset_index()
+    found = mean_intervals(long, ["network"], "seed", "difference")
+    return found[found["lower"] > 0]
 
 
-def of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the deepest set of layers."""
-    return table.groupby(["exemplar", "network"], sort=False).tail(1)
+def errors_of_all(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the error of each network's textures with its deepest set of layers."""
+    deepest = table.groupby(["exemplar", "network"], sort=False)["deepest"].transform("last")
+    return table[table["deepest"] == deepest]
 
 
 def shows(table: pd.DataFrame) -> str:
     """Return what the table shows."""
-    means = errors_of_all(table)
+    deepest = errors_of_all(table)
     floor = table.groupby("exemplar", sort=False)["floor"].first().mean()
-    first = table.groupby(["exemplar", "network"], sort=False).head(1)
-    left = of_all(table).groupby("network", sort=False)["unmatched"].max()
-    shallow = first.groupby("network", sort=False)["error"].mean()
+    first = table.groupby(["exemplar", "network"], sort=False)["deepest"].transform("first")
+    shallow = table[table["deepest"] == first]
+    left = deepest.groupby("network", sort=False)["unmatched"].max()
+    exemplars = ", ".join(table["exemplar"].unique())
     return paragraphs(
         "An independent model judges: the mean error of the Gram matrices of random filters, of "
         "which nothing was matched, relative to noise of the exemplar's colours. From the first "
-        "layer alone: " + _listed(shallow) + ".",
-        f"From all layers to the deepest: {_listed(means)}.",
+        "layer alone: " + _with_intervals(shallow) + ".",
+        f"From all layers to the deepest: {_with_intervals(deepest)}.",
         f"The exemplar's own halves have {floor:.2g}.",
         "Of what was to be matched in all layers is left, in the worst layer of the worst texture "
         f"and relative to noise: {_listed(left)}.",
-        f"Textures of {table['exemplar'].nunique()} exemplars, one of each; the layers' Gram "
+        f"{table['seed'].nunique()} textures of each exemplar, {exemplars}; intervals "
+        "(95 %) are over these seeds of means over the exemplars. The layers' Gram "
         f"matrices hold {table['parameters'].min()} to {table['parameters'].max()} numbers.",
+    )
+
+
+def _with_intervals(table: pd.DataFrame) -> str:
+    found = mean_intervals(table, ["network"], "seed", "error")
+    return ", ".join(
+        f"{row.network} {row.error:.2g}"
+        + (f" [{row.lower:.2g}, {row.upper:.2g}]" if row.lower == row.lower else "")
+        for row in found.itertuples()
     )
 
 
@@ -176,8 +213,8 @@ LIMITS = (
     "Statistics that are harder to reach are matched less well in as many evaluations, so part of "
     "what looks worse was not matched, and part of it is not asked for. The networks are small and "
     "saw pictures of 64 pixels in training; the judge is a model too, not an observer; and "
-    "coarse-to-fine synthesis lets shallow layers see far in reduced pictures. One seed for each "
-    "texture: differences between networks have no interval."
+    "coarse-to-fine synthesis lets shallow layers see far in reduced pictures. The exemplars are "
+    "three, chosen: intervals do not speak of others."
 )
 
 
