@@ -64,12 +64,12 @@ Loss = Callable[[Tensor], Tensor]
 Curve = list[tuple[float, float]]  # seconds, lowest loss so far
 
 
-def network(weights: str | None) -> Network:
+def network(weights: str | None, device: str | torch.device = "cpu") -> Network:
     """Return VGG-19 with average pooling; every filter's mean activation 1 for trained weights.
 
     Random filters are not normalised one by one: some hardly respond, and would be blown up.
     """
-    model = cp.load_model("vgg19", weights=weights, pooling="avg", device="cpu")
+    model = cp.load_model("vgg19", weights=weights, pooling="avg", device=device)
     assert isinstance(model, Network)
     if weights is None:
         return model
@@ -165,7 +165,7 @@ def ours(
 
     def watch(moment: Moment) -> None:
         weights = torch.tensor(objective_at(moment.level).weights)
-        curve.append((time.perf_counter() - began, float(moment.terms[0] @ weights)))
+        curve.append((time.perf_counter() - began, float(moment.terms[0].cpu() @ weights)))
 
     synthesize(
         objective_at, levels, start, {}, precision=precision, target_loss=target, watch=watch
@@ -272,7 +272,7 @@ def _row(theirs: Curve, mine: Curve, prepared: float, terms: list[Term]) -> dict
 
 def share_of_rate(model: Network, side: int) -> None:
     """Print the rate of one evaluation relative to that of a large matrix product."""
-    exemplar = image_files.resize(cp.exemplar("brick"), (side, side))
+    exemplar = image_files.resize(cp.exemplar("brick"), (side, side)).to(model.mean.device)
     terms = texture_terms(model, exemplar, TEXTURE_LAYERS)
     operations = 0.0
     height, channels = side, 3
@@ -288,7 +288,7 @@ def share_of_rate(model: Network, side: int) -> None:
     print(f"an evaluation of the published procedure at {side} in {theirs:.3f} s")
     for precision in (torch.float32, torch.bfloat16):
         objective = Objective(model, terms, precision=precision)
-        matrix = torch.rand(MATRIX, MATRIX).to(precision)
+        matrix = torch.rand(MATRIX, MATRIX).to(exemplar.device, precision)
         with runtime.kept_memory():
             products, evaluations = in_turns(
                 partial(torch.matmul, matrix, matrix), partial(objective, exemplar)
@@ -319,6 +319,12 @@ def _convolutions(model: Network) -> list[tuple[str, torch.nn.Conv2d]]:
     return list(zip(names, modules, strict=True))
 
 
+def wait() -> None:
+    """Wait until a GPU, where there is one, has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def in_turns(*actions: Callable[[], object], turns: int = 15) -> list[list[float]]:
     """Return the seconds of each action in each turn, the first of which does not count."""
     seconds: list[list[float]] = [[] for _ in actions]
@@ -326,6 +332,7 @@ def in_turns(*actions: Callable[[], object], turns: int = 15) -> list[list[float
         for action, spent in zip(actions, seconds, strict=True):
             began = time.perf_counter()
             action()
+            wait()
             spent.append(time.perf_counter() - began)
     return [spent[1:] for spent in seconds]
 
