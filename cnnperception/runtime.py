@@ -7,7 +7,7 @@ import ctypes
 import platform
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -96,6 +96,14 @@ def kept_memory() -> Iterator[None]:
                 tune(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
                 tune(_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)
                 library.malloc_trim(0)
+
+
+def sent(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    """Return numbers as a tensor of a tensor's type, on its device.
+
+    Without waiting until the device has done what it was told before.
+    """
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def generator(seed: int) -> torch.Generator:

@@ -168,9 +168,7 @@ class Objective:
         images.requires_grad_()
         with torch.enable_grad():
             losses = self.losses(images)
-            # Without waiting until the device has done what it was told before.
-            weights = torch.tensor(self.weights, dtype=losses.dtype)
-            total = losses @ weights.to(losses.device, non_blocking=True)
+            total = losses @ runtime.sent(self.weights, losses)
             # The images do not influence each other, so one sum gives every image its gradient.
             (gradient,) = torch.autograd.grad(total.sum(), images)
         return total.detach(), gradient, losses.detach()

@@ -123,7 +123,7 @@ def synthesize(
     restarted = {"restarted": len(at.losses)} if at.losses and optimiser is not None else {}
     total = sum(level.evaluations for level in schedule)
     bar = _Bar(total, len(at.losses), progress)
-    until = ends(stages[at.level :], seconds)
+    deadlines = ends(stages[at.level :], seconds)
     finished, objective = False, None
     during = contextlib.ExitStack()
     during.callback(bar.close)
@@ -145,7 +145,7 @@ def synthesize(
             objective = dataclasses.replace(objective, precision=stage.precision)
             history = history_for(at.images, memory)
             search = _search(objective, stage, at, optimiser, history)
-            for state in _until(search, target_loss, next(until)):
+            for state in _until(search, target_loss, next(deadlines)):
                 at.level = number
                 if isinstance(state, State):
                     at.state = state

@@ -93,8 +93,7 @@ def stages_of(schedule: Sequence[Level], mixed: bool) -> list[Stage]:
 
 def ends(stages: Sequence[Stage], seconds: float | None) -> Iterator[float]:
     """Yield the time at which each stage has to end, their shares being as their pixels."""
-    levels = [stage.level for stage in stages]
-    costs = [level.evaluations * math.prod(level.size) for level in levels]
+    costs = [stage.level.evaluations * math.prod(stage.level.size) for stage in stages]
     stop = math.inf if seconds is None else time.monotonic() + seconds
     for index, cost in enumerate(costs):
         now = time.monotonic()

@@ -282,8 +282,7 @@ def evaluate_in_tiles(
     pooled = [k for k, term in enumerate(terms) if isinstance(term.statistic, PositionStatistic)]
     each = [k for k in range(len(terms)) if k not in pooled]
     sums, counts = _sums(objective, tiles, images, pooled)
-    weights = torch.tensor(objective.weights, dtype=images.dtype)
-    weights = weights.to(images.device, non_blocking=True)
+    weights = runtime.sent(objective.weights, images)
     losses = images.new_zeros((len(images), len(weights)))
     pull: dict[int, Tensor] = {}
     for k in pooled:
