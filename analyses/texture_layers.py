@@ -21,6 +21,7 @@ from cnnperception.studies import (
     mean_intervals,
     paragraphs,
     study,
+    with_interval,
 )
 from cnnperception.synthesis.setup import digest
 
@@ -80,6 +81,12 @@ def texture(
     return made[0], kept["largest_loss"]
 
 
+def judged(made: Tensor, exemplar: Tensor) -> dict[str, float]:
+    """Return the mean error of a texture, and that of the exemplar's halves, relative to noise."""
+    verdict = cp.verdict(made, exemplar[0])
+    return {of: (verdict[of] / verdict["noise"]).mean() for of in ("error", "floor")}
+
+
 def main() -> None:
     settings = arguments(
         __doc__,
@@ -108,23 +115,18 @@ def main() -> None:
             drawn.append(picture[0])
             titles.append(exemplar)
             for layers in sets(model):
+                made = [texture(found, picture, model, layers, evaluations, s) for s in seeds]
+                drawn.append(made[0][0])
+                titles.append(f"{name}, {layers[-1]}")
                 shared = {
                     "exemplar": exemplar,
                     "network": name,
                     "deepest": layers[-1],
                     "parameters": parameters(model, layers, picture.to(cp.models.device_of(model))),
                 }
-                for seed in seeds:
-                    made, unmatched = texture(found, picture, model, layers, evaluations, seed)
-                    judged = cp.verdict(made, picture[0])
-                    error, floor = (
-                        (judged[of] / judged["noise"]).mean() for of in ("error", "floor")
-                    )
-                    row = {"seed": seed, "unmatched": unmatched, "error": error, "floor": floor}
+                for seed, (image, unmatched) in zip(seeds, made, strict=True):
+                    row = {"seed": seed, "unmatched": unmatched, **judged(image, picture)}
                     rows.append(shared | row)
-                    if seed == seeds[0]:
-                        drawn.append(made)
-                        titles.append(f"{name}, {layers[-1]}")
         found.figure(
             exemplar,
             cp.figures.contact_sheet(drawn, titles, columns=len(drawn) // len(named)),
@@ -139,7 +141,7 @@ def main() -> None:
 
 def in_short(table: pd.DataFrame) -> str:
     """Return the answer in a sentence."""
-    errors = errors_of_all(table)
+    errors = errors_of(table, "last")
     order = errors.groupby("network")["error"].mean().sort_values()
     best = order.index[0]
     farther = beyond(errors, best)
@@ -168,18 +170,16 @@ def beyond(errors: pd.DataFrame, best: str) -> pd.DataFrame:
     return found[found["lower"] > 0]
 
 
-def errors_of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the error of each network's textures with its deepest set of layers."""
-    deepest = table.groupby(["exemplar", "network"], sort=False)["deepest"].transform("last")
-    return table[table["deepest"] == deepest]
+def errors_of(table: pd.DataFrame, which: str) -> pd.DataFrame:
+    """Return the rows of each network's "first" or "last" set of layers."""
+    sets = table.groupby(["exemplar", "network"], sort=False)["deepest"]
+    return table[table["deepest"] == sets.transform(which)]
 
 
 def shows(table: pd.DataFrame) -> str:
     """Return what the table shows."""
-    deepest = errors_of_all(table)
+    shallow, deepest = (errors_of(table, which) for which in ("first", "last"))
     floor = table.groupby("exemplar", sort=False)["floor"].first().mean()
-    first = table.groupby(["exemplar", "network"], sort=False)["deepest"].transform("first")
-    shallow = table[table["deepest"] == first]
     left = deepest.groupby("network", sort=False)["unmatched"].max()
     exemplars = ", ".join(table["exemplar"].unique())
     return paragraphs(
@@ -199,8 +199,7 @@ def shows(table: pd.DataFrame) -> str:
 def _with_intervals(table: pd.DataFrame) -> str:
     found = mean_intervals(table, ["network"], "seed", "error")
     return ", ".join(
-        f"{row.network} {row.error:.2g}"
-        + (f" [{row.lower:.2g}, {row.upper:.2g}]" if row.lower == row.lower else "")
+        f"{row.network} {with_interval(row.error, row.lower, row.upper, '.2g')}"
         for row in found.itertuples()
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import images, runtime
+from . import __version__, images, runtime
 from .files import atomic_path, json_text, write_text
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Study:
 
         What another version of the package has computed is not taken for what this one would.
         """
-        all_of_it = {"step": step, "version": runtime.versions()["cnnperception"], **depends}
+        all_of_it = {"step": step, "version": __version__, **depends}
         described = json.dumps(all_of_it, sort_keys=True, default=str)
         key = hashlib.sha256(described.encode()).hexdigest()[:16]
         return self.cache / f"{step}-{key}{suffix}"
@@ -248,9 +248,10 @@ def mean_intervals(table: pd.DataFrame, by: Sequence[str], unit: str, value: str
     return found.reset_index()
 
 
-def with_interval(value: float, lower: float, upper: float) -> str:
+def with_interval(value: float, lower: float, upper: float, form: str = ".2f") -> str:
     """Return a number and its interval as text, or the number alone where that is not known."""
-    return f"{value:.2f}" if lower != lower else f"{value:.2f} [{lower:.2f}, {upper:.2f}]"
+    told, *ends = (format(number, form) for number in (value, lower, upper))
+    return told if lower != lower else f"{told} [{', '.join(ends)}]"
 
 
 def paragraphs(*sentences: str) -> str:
