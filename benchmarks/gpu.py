@@ -16,7 +16,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -25,6 +24,7 @@ from cnnperception import images as image_files
 from cnnperception import rsa, runtime
 from cnnperception.models.network import Network
 
+from .rsa import METHODS, labelled, made_up_rdms
 from .synthesis import (
     STYLES,
     TEXTURE_LAYERS,
@@ -37,34 +37,34 @@ from .synthesis import (
 )
 
 TEXTURE_EVALUATIONS = 100
-METHODS = ("corr", "cosine", "spearman", "rho-a", "tau-a")
+SHARED = [method for method in METHODS if method != "corr_cov"]  # by both bootstraps
 
 
-def style(device: torch.device, side: int, weights: str | None, evaluations: int) -> None:
-    """Print the seconds of a style transfer of pictures with sides of as many pixels at most."""
+def loading(device: torch.device, weights: str | None) -> float:
+    """Return the seconds that VGG-19 takes to come from a file to the device."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vgg19.safetensors"
         if weights is None:
             state = network(None).network.state_dict()
             save_file({key: value.contiguous() for key, value in state.items()}, path)
         began = time.perf_counter()
-        model = cp.load_model("vgg19", weights=weights or path, pooling="avg", device=device)
+        cp.load_model("vgg19", weights=weights or path, pooling="avg", device=device)
         wait()
-        loading = time.perf_counter() - began
-    assert isinstance(model, Network)
-    # Trained filters are normalised, as the published code has them.
-    model = network(weights, device) if weights else model
-    for content, painting in STYLES:
+        return time.perf_counter() - began
+
+
+def style(model: Network, side: int, loaded_in: float, evaluations: int) -> None:
+    """Print the seconds of a style transfer of pictures with sides of as many pixels at most."""
+    for pair in STYLES:
         scene, paint = (
-            image_files.resize(cp.exemplar(name), side).to(device) for name in (content, painting)
+            image_files.resize(cp.exemplar(name), side).to(model.mean.device) for name in pair
         )
         row = compare_style(model, scene, paint, evaluations)
-        show(f"style {content}:", {**row, "ours and loading": row["ours"] + loading})
+        show(f"style {pair[0]}:", {**row, "ours and loading": row["ours"] + loaded_in})
 
 
-def batch(device: torch.device, side: int, count: int, weights: str | None) -> None:
+def batch(model: Network, side: int, count: int) -> None:
     """Print the seconds of textures, one after the other and together."""
-    model = network(weights, device)
     exemplar = image_files.resize(cp.exemplar("brick"), (side, side))
 
     def make(seeds: list[int]) -> None:
@@ -85,13 +85,8 @@ def batch(device: torch.device, side: int, count: int, weights: str | None) -> N
 
 def inference(device: torch.device, resamples: int) -> None:
     """Print the seconds of bootstraps: 10 models, 10 subjects, 92 stimuli."""
-    rng = np.random.default_rng(0)
-    ids = [f"{number:02d}" for number in range(92)]
-    models, data = (
-        rsa.concat({f"{letter}{i}": rsa.condensed(rng.random(4186), ids) for i in range(10)})
-        for letter in "ms"
-    )
-    for bootstrap, method in itertools.product(("both", "dual"), METHODS):
+    models, data = labelled(made_up_rdms())
+    for bootstrap, method in itertools.product(("both", "dual"), SHARED):
         evaluate = partial(
             rsa.evaluate, models, data, method, bootstrap=bootstrap, n_boot=resamples
         )
@@ -118,12 +113,14 @@ def main() -> None:
         parser.error(str(error))
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     print(card, runtime.versions())
+    model = network(chosen.weights, device)
     if "rate" in chosen.what:
-        share_of_rate(network(chosen.weights, device), chosen.style_size)
+        share_of_rate(model, chosen.style_size)
     if "style" in chosen.what:
-        style(device, chosen.style_size, chosen.weights, chosen.evaluations)
+        seconds = loading(device, chosen.weights)
+        style(model, chosen.style_size, seconds, chosen.evaluations)
     if "batch" in chosen.what:
-        batch(device, chosen.side, chosen.count, chosen.weights)
+        batch(model, chosen.side, chosen.count)
     if "inference" in chosen.what:
         inference(device, chosen.resamples)
 

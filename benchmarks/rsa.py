@@ -12,10 +12,11 @@ import contextlib
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+import xarray as xr
 
 from cnnperception import rsa, runtime, similarity
 
@@ -75,18 +76,28 @@ def dissimilarities(turns: int) -> None:
     row("RDM manhattan, 1000 x 2000, scipy", *times)
 
 
+def made_up_rdms() -> tuple[np.ndarray, np.ndarray]:
+    """Return RDMs of 10 models and of 10 subjects, 92 stimuli, each (10, pair)."""
+    rng = np.random.default_rng(0)
+    return rng.random((10, 4186)), rng.random((10, 4186))
+
+
+def labelled(rdms: Iterable[np.ndarray]) -> list[xr.DataArray]:
+    """Return such RDMs as our functions take them."""
+    ids = [f"{number:02d}" for number in range(92)]
+    return [
+        rsa.concat({f"{letter}{i}": rsa.condensed(v, ids) for i, v in enumerate(values)})
+        for letter, values in zip("ms", rdms, strict=True)
+    ]
+
+
 def bootstraps(turns: int, n_boot: int, device: torch.device) -> None:
     """Print the rows of inference: 10 models, 10 subjects, 92 stimuli."""
     import rsatoolbox
     from rsatoolbox.inference import eval_bootstrap, eval_dual_bootstrap
 
-    rng = np.random.default_rng(0)
-    models, data = rng.random((10, 4186)), rng.random((10, 4186))
-    ids = [f"{number:02d}" for number in range(92)]
-    ours_models, ours_data = (
-        rsa.concat({f"{letter}{i}": rsa.condensed(v, ids) for i, v in enumerate(values)})
-        for letter, values in (("m", models), ("s", data))
-    )
+    models, data = values = made_up_rdms()
+    ours_models, ours_data = labelled(values)
     their_models = [rsatoolbox.model.ModelFixed(f"m{i}", v) for i, v in enumerate(models)]
     their_data = rsatoolbox.rdm.RDMs(data)
     for bootstrap, theirs in (("both", eval_bootstrap), ("dual", eval_dual_bootstrap)):

@@ -198,7 +198,6 @@ def compare_style(
     model: Network, content: Tensor, painting: Tensor, evaluations: int
 ) -> dict[str, float]:
     """Return a row of style transfers: the published procedure against ours."""
-
     size = (int(content.shape[-2]), int(content.shape[-1]))
 
     def terms_at(level: tuple[int, int]) -> list[Term]:
