@@ -23,17 +23,24 @@ Losses = tuple[int, tuple[int, int], tuple[str, ...], Tensor]
 
 @dataclasses.dataclass
 class Checkpoint:
-    """Where a synthesis is: the level, the search within it, and the losses until now."""
+    """Where a synthesis is: the stage, the search within it, and the losses until now.
+
+    `anchor` holds the images, differences from which the search sees, where it does.
+    """
 
     level: int
     state: State | None
     images: Tensor
     losses: list[Losses]
+    anchor: Tensor | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, provenance: dict[str, Any]) -> None:
     """Write a checkpoint atomically, with the identity of the synthesis it belongs to."""
     tensors = {"images": checkpoint.images}
+    if checkpoint.anchor is not None:
+        # Often the images themselves, and a file takes no tensor twice.
+        tensors["anchor"] = checkpoint.anchor.clone()
     evaluations = 0
     if checkpoint.state is not None:
         fields = dataclasses.asdict(checkpoint.state)
@@ -83,7 +90,8 @@ def load_checkpoint(path: Path, provenance: dict[str, Any], device: torch.device
         (level, (size[0], size[1]), tuple(names), tensors[f"losses.{index}"].cpu())
         for index, (level, size, names) in enumerate(json.loads(metadata["losses"]))
     ]
-    return Checkpoint(int(metadata["level"]), state, tensors["images"], losses)
+    anchor = tensors.get("anchor")
+    return Checkpoint(int(metadata["level"]), state, tensors["images"], losses, anchor)
 
 
 def _identity(provenance: dict[str, Any]) -> str:

@@ -83,7 +83,8 @@ def match_regions(
     """
     if not isinstance(measure, PositionMeasure):
         raise ValueError(
-            "regions can have the statistics 'gram', 'whitened-gram' and 'mean-covariance'"
+            "regions can have the statistics 'gram', 'balanced-gram', 'whitened-gram' and "
+            "'mean-covariance'"
         )
     regions = [int(label) for label in labels.unique() if label >= 0]
     missing = [label for label in regions if not (source_labels == label).any()]

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .. import runtime
 from ..statistics import flatten, product_sums
-from .objective import Measure, plain_gram, unchanged, whitened_gram
+from .objective import Measure, balanced_gram, plain_gram, unchanged, whitened_gram
 from .tiling import PositionMeasure, Statistic
 
 QUANTILES = 256  # at which distributions are compared
@@ -259,6 +259,7 @@ def _sectors(
 MEASURES: dict[str, Measure] = {
     "whitened-gram": whitened_gram,
     "gram": plain_gram,
+    "balanced-gram": balanced_gram,
     "mean-covariance": mean_covariance,
     "sliced-wasserstein": sliced_wasserstein,
     "gram-histogram": together(plain_gram, histogram),

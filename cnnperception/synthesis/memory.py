@@ -16,6 +16,7 @@ FEWEST_PAIRS = 4
 PROBE = 128  # side of the image on which memory is measured
 SMALL = 640 * 640  # pixels of which every machine has the memory
 WORKSPACE = 2.0  # memory at the peak, relative to what is kept for the backward pass
+ANCHOR = 2.0  # memory that an anchor takes besides, relative to the same
 SHARE = 0.6  # of the free memory that is used
 OUT_OF_MEMORY = ("not enough memory", "DefaultCPUAllocator", "can't allocate memory")
 
@@ -100,6 +101,26 @@ def tiles_for(
         )
     multiple = smallest.side
     return Tiles(room // multiple * multiple, smallest.halo, smallest.strides, wrap)
+
+
+def has_room_for_anchor(
+    model: VisionModel, layers: Sequence[str], images: Tensor, memory: int | None = None
+) -> bool:
+    """Return whether what layers answer to images can be kept besides an evaluation.
+
+    Parameters
+    ----------
+    model : VisionModel
+    layers : sequence of str
+    images : Tensor, shape (batch, 3, height, width)
+    memory : int, optional
+        Bytes that may be used; most of what is free when left out.
+    """
+    pixels = images.numel() // 3
+    if not layers or (memory is None and pixels <= SMALL):
+        return True
+    budget = memory if memory is not None else SHARE * free_bytes(images.device)
+    return pixels * bytes_per_pixel(model, layers) * (WORKSPACE + ANCHOR) <= budget
 
 
 def history_for(start: Tensor, memory: int | None = None) -> int:

@@ -31,6 +31,7 @@ STATISTICS_PER_POSITION = 0.3
 OTHER_COLOURS = 1e-3  # of a source's variance: the least ease of change in any colour
 UNIFORM = 1e-3  # standard deviation, relative to the mean, of responses that are all alike
 SMALLEST_RIDGE = 1e-2  # of the largest eigenvalue: with less, sparse textures can collapse
+LEAST_ENERGY = 1e-2  # of that of the strongest direction: weaker ones are balanced no further
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Term:
     target : Tensor, shape (1 or batch, ...)
         What the statistic should be.
     weight : float
+        With 0 the loss is only watched.
     """
 
     name: str
@@ -147,7 +149,8 @@ class Objective:
         layers = list(dict.fromkeys(term.layer for term in self.terms))
         with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
             features = responses(self.model, images, layers, self.precision) if layers else {}
-        losses = [term.loss(features[term.layer]) for term in self.terms]
+        without = {layer: response.detach() for layer, response in features.items()}
+        losses = [t.loss((features if t.weight else without)[t.layer]) for t in self.terms]
         losses += [term.penalty(images) for term in self.pixel_terms]
         more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
         return torch.cat([torch.stack(losses, dim=1), *more], dim=1)
@@ -341,3 +344,23 @@ def _ridge(values: Tensor, directions: float) -> float:
         else:
             high = middle
     return high
+
+
+def _balance(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
+    """Return B G B, B = (T / t + r)^(-1/4), of each source's T: `balanced_gram`."""
+    values, vectors = torch.linalg.eigh(means.cpu().double())
+    strongest = values[:, -1:].clamp(min=torch.finfo(torch.double).tiny)
+    roots = (values.clamp(min=0) / strongest + LEAST_ENERGY).pow(-0.25)
+    balance = ((vectors * roots[:, None]) @ vectors.mT).to(means)
+    return lambda matrices: balance @ matrices @ balance
+
+
+# The Gram matrix G in units that let a search bring G itself to its target T soonest.
+#
+# What a change of the features does to an element of G, in the directions of T's eigenvectors i
+# and j, is as large as the root of their eigenvalues, so that a search first mends the few
+# strong ones and comes to the weak ones late. B = (T / t + r)^(-1/4) on either side, with t the
+# largest eigenvalue and r small, weighs the square of an element's error by about the inverse of
+# that root: between G, which has too little of the weak directions, and the whitened matrix, in
+# which they are all that counts.
+balanced_gram = PositionMeasure(product_sums, _balance)

@@ -16,15 +16,18 @@ from torch import Tensor
 
 from .. import images as image_files
 from .. import runtime
+from .anchored import Anchored
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .memory import history_for, is_out_of_memory
+from .memory import has_room_for_anchor, history_for, is_out_of_memory
 from .objective import Objective
 from .optimisers import Optimiser, Progress
 from .pyramid import Level
 from .resampling import interpolated, resampled
 from .result import Moment, SynthesisResult, loss_table, warn_of_failure
-from .solver import State, minimise
+from .solver import Evaluate, State, minimise
 from .stages import Stage, ends, is_mixed, stages_of
+
+RENEWED = 50  # evaluations after which differences are taken from newer images
 
 
 class Running(TypedDict, total=False):
@@ -92,9 +95,10 @@ def synthesize(
     watch : callable, optional
         Called after every evaluation, with a `Moment`.
     precision : {"auto", "float32", "mixed"}
-        "mixed" lets the model compute in bfloat16 until the last third of the last level, or until
-        that makes no headway there, and finishes in float32; "auto" does where the device is
-        faster with it. The provenance says which it was.
+        "mixed" lets the model compute in bfloat16: at the last level only what differs from images
+        known in float32 (see `Anchored`), to nearly the accuracy of float32, in which the last
+        evaluation is. "auto" does where the device is faster with it. The provenance says which
+        it was.
     memory : int, optional
         Bytes that may be used; most of what is free when left out. Where an image does not fit
         it is seen in tiles, to the same numbers, and L-BFGS keeps fewer pairs.
@@ -143,8 +147,7 @@ def synthesize(
                 if detail is not None and _grows(schedule, stage.index):
                     at.images = at.images + detail(stage.index)
             objective = dataclasses.replace(objective, precision=stage.precision)
-            history = history_for(at.images, memory)
-            search = _search(objective, stage, at, optimiser, history)
+            search = _search(objective, stage, at, optimiser, memory)
             for state in _until(search, target_loss, next(deadlines)):
                 at.level = number
                 if isinstance(state, State):
@@ -162,9 +165,11 @@ def synthesize(
             at.images = at.images if at.state is None else at.state.images
             # Of another size nothing can be kept; of another precision, the curvature.
             kept = (
-                dataclasses.replace(at.state, evaluations=0) if at.state and stage.rough else None
+                dataclasses.replace(at.state, evaluations=0)
+                if at.state and stage.anchored
+                else None
             )
-            at.state, at.level = kept, number + 1
+            at.state, at.level, at.anchor = kept, number + 1, None
         finished = True
     except KeyboardInterrupt:
         if path is not None:
@@ -213,7 +218,11 @@ def _out_of_memory(images: Tensor, path: Path | None) -> str:
 
 
 def _search(
-    objective: Objective, stage: Stage, at: Checkpoint, optimiser: Optimiser | None, history: int
+    objective: Objective,
+    stage: Stage,
+    at: Checkpoint,
+    optimiser: Optimiser | None,
+    memory: int | None,
 ) -> Generator[State | Progress, None, None]:
     """Yield where a search is, until the stage is over.
 
@@ -223,21 +232,46 @@ def _search(
         done = sum(index == stage.index for index, *_ in at.losses)
         yield from optimiser.search(objective, at.images, stage.until - done)
         return
-    weights = torch.tensor(objective.weights)
-    if stage.is_over(at.losses, weights):
+    if stage.is_over(at.losses):
         return
-    search = minimise(
-        objective,
-        at.images,
-        history=history,
-        state=at.state,
-        precondition=objective.precondition,
-    )
-    for state in search:
-        yield state
-        stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
-        if stalled or stage.is_over(at.losses, weights):
-            return
+    history = history_for(at.images, memory)
+    anchored = stage.anchored and _can_be_anchored(objective, at.images, memory)
+    state = at.state
+    while True:
+        if anchored and state is not None and state.evaluations >= RENEWED:
+            state = dataclasses.replace(state, evaluations=0)
+        search = minimise(
+            _near_anchor(objective, at, state) if anchored else objective,
+            at.images,
+            history=history,
+            state=state,
+            precondition=objective.precondition,
+        )
+        for state in search:
+            yield state
+            stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
+            if stalled or stage.is_over(at.losses):
+                return
+            if anchored and state.evaluations >= RENEWED:
+                break
+
+
+def _can_be_anchored(objective: Objective, images: Tensor, memory: int | None) -> bool:
+    layers = list(dict.fromkeys(term.layer for term in objective.terms))
+    return objective.tiles is None and has_room_for_anchor(objective.model, layers, images, memory)
+
+
+def _near_anchor(objective: Objective, at: Checkpoint, state: State | None) -> Evaluate:
+    """Return the evaluation of differences from the images of the state, or from `at.anchor`.
+
+    From those that the search, before it was interrupted, took them from.
+    """
+    anchored = Anchored(dataclasses.replace(objective, precision=torch.bfloat16))
+    if state is not None and state.evaluations and at.anchor is not None:
+        anchored(at.anchor)
+    else:
+        at.anchor = at.images if state is None else state.images
+    return anchored
 
 
 def _until(

@@ -1,4 +1,4 @@
-"""The stages of a synthesis: each level of its schedule, the last in two precisions."""
+"""The stages of a synthesis: each level of its schedule, the last in several precisions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from .. import runtime
 from .checkpoint import Losses
 from .pyramid import Level
 
 PRECISIONS = ("auto", "float32", "mixed")
-PACE, HEADWAY = 20, 0.8  # in so many evaluations in bfloat16 the loss has to fall to this share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,34 +29,20 @@ class Stage:
     precision : torch.dtype
     until : int
         The evaluations of the whole level that are done at the end of this part.
-    rough : bool
-        Whether evaluations of the same level in higher precision follow.
+    anchored : bool
+        Whether only differences from images known in float32 are rounded: see `Anchored`. The
+        same level goes on in float32 as such.
     """
 
     index: int
     level: Level
     precision: torch.dtype
     until: int
-    rough: bool = False
+    anchored: bool = False
 
-    def is_over(self, losses: Sequence[Losses], weights: Tensor) -> bool:
-        """Return whether the evaluations are spent, or rounding has ended the headway.
-
-        What a rough stage then leaves of its evaluations is for the exact one.
-
-        Parameters
-        ----------
-        losses : sequence
-            Of every evaluation of the synthesis until now.
-        weights : Tensor, shape (term,)
-        """
-        terms = [row for index, _, _, row in losses if index == self.index]
-        if len(terms) >= self.until:
-            return True
-        if not self.rough or len(terms) <= PACE or len(terms) % PACE:
-            return False
-        before, now = (row.cpu().float() @ weights for row in (terms[-1 - PACE], terms[-1]))
-        return bool((now > HEADWAY * before).all())
+    def is_over(self, losses: Sequence[Losses]) -> bool:
+        """Return whether the evaluations are spent, given those of the synthesis until now."""
+        return sum(index == self.index for index, *_ in losses) >= self.until
 
 
 def is_mixed(precision: str, device: torch.device) -> bool:
@@ -75,19 +59,25 @@ def is_mixed(precision: str, device: torch.device) -> bool:
 
 
 def stages_of(schedule: Sequence[Level], mixed: bool) -> list[Stage]:
-    """Return the levels; when mixed, the last in two parts and all others in bfloat16."""
+    """Return the levels; when mixed, all but the last in bfloat16.
+
+    The last sees differences from images known in float32, and ends with one evaluation in
+    float32 as such, which tells the loss of the finished image.
+    """
     precision = torch.bfloat16 if mixed else torch.float32
-    stages = [Stage(k, level, precision, level.evaluations) for k, level in enumerate(schedule)]
-    last = stages[-1]
-    count = last.until * 2 // 3
+    *before, last = (
+        Stage(k, level, precision, level.evaluations) for k, level in enumerate(schedule)
+    )
+    last = dataclasses.replace(last, precision=torch.float32)
+    count = last.until - 1
     if not mixed or not count:
-        return [*stages[:-1], dataclasses.replace(last, precision=torch.float32)]
-    first = dataclasses.replace(last.level, evaluations=count)
-    second = dataclasses.replace(last.level, evaluations=last.until - count)
+        return [*before, last]
+    near = dataclasses.replace(last.level, evaluations=count)
+    end = dataclasses.replace(last.level, evaluations=1)
     return [
-        *stages[:-1],
-        Stage(last.index, first, torch.bfloat16, count, rough=True),
-        Stage(last.index, second, torch.float32, last.until),
+        *before,
+        dataclasses.replace(last, level=near, until=count, anchored=True),
+        dataclasses.replace(last, level=end),
     ]
 
 

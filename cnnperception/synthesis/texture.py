@@ -72,8 +72,8 @@ def texture(
         Height and width of the result, of any size; the (first) exemplar's when left out.
     statistic : str, optional
         "whitened-gram", that of "default": Gram matrices, all directions of a layer made to
-        count; "gram": as they are (Gatys et al.); "mean-covariance" (optimal transport of
-        Gaussians);
+        count; "gram": as they are (Gatys et al.); "balanced-gram": in units in which they come to
+        be the exemplar's soonest; "mean-covariance" (optimal transport of Gaussians);
         "sliced-wasserstein" (the whole distribution, Heitz et al. 2021); "gram-histogram";
         "gram-autocorrelation"; "shifted-gram"; "features" (each position by itself).
     weights : sequence of float, optional

@@ -87,7 +87,7 @@ def test_a_mask_of_everything_changes_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("statistic", ["gram", "whitened-gram", "mean-covariance"])
+@pytest.mark.parametrize("statistic", ["gram", "balanced-gram", "whitened-gram", "mean-covariance"])
 def test_a_regions_target_is_the_statistic_of_that_region_alone(statistic: str) -> None:
     # Two halves, far wider than what a unit sees: each half's statistics are nearly its own.
     both = torch.cat([DOWN.repeat(1, 1, 2, 2), ACROSS.repeat(1, 1, 2, 2)], dim=3)

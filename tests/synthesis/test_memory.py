@@ -9,8 +9,8 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Level, Objective, memory, synthesize
-from cnnperception.synthesis.objective import PixelTerm, match, out_of_range, plain_gram
+from cnnperception.synthesis import Level, Objective, memory
+from cnnperception.synthesis.objective import match, plain_gram
 from cnnperception.synthesis.stages import is_mixed
 
 from .interruptions import interrupt_at
@@ -53,6 +53,16 @@ def test_a_texture_in_tiles_is_the_texture_in_one_piece() -> None:
     torch.testing.assert_close(tiled.image, whole.image, atol=2e-3, rtol=0)
 
 
+def test_an_anchor_needs_room_besides_an_evaluation() -> None:
+    images = torch.zeros((2, 3, 512, 512))
+    cost = 2 * 512 * 512 * memory.bytes_per_pixel(MODEL, LAYERS)
+    needed = int(cost * (memory.WORKSPACE + memory.ANCHOR))
+    assert memory.has_room_for_anchor(MODEL, LAYERS, images, needed + 1)
+    assert not memory.has_room_for_anchor(MODEL, LAYERS, images, needed - 1)
+    assert memory.has_room_for_anchor(MODEL, [], images, 1)
+    assert memory.has_room_for_anchor(MODEL, LAYERS, images[..., :64, :64])
+
+
 def test_very_large_images_get_a_shorter_history() -> None:
     start = torch.zeros(1, 3, 256, 256)
     pair = 2 * start.numel() * 4
@@ -93,7 +103,7 @@ def test_other_errors_of_the_model_are_not_mistaken_for_it() -> None:
     assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
 
 
-def test_mixed_precision_finishes_in_float32_and_comes_as_near() -> None:
+def test_mixed_precision_comes_as_near_and_tells_the_loss_of_float32() -> None:
     exemplar = cp.exemplar("brick", size=96)
     options: dict[str, Any] = {"model": MODEL, "statistic": "gram", "evaluations": 150}
     full = cp.texture(exemplar, **options, precision="float32")
@@ -102,13 +112,13 @@ def test_mixed_precision_finishes_in_float32_and_comes_as_near() -> None:
     assert mixed.provenance["evaluations"] == full.provenance["evaluations"]
     texture = [term for term in full.final_losses().index if term.startswith("texture")]
     ratio = mixed.final_losses()[texture].sum() / full.final_losses()[texture].sum()
-    assert ratio < 3
+    assert ratio < 1.5
     assert not torch.equal(full.image, mixed.image)
     # The losses at the end are those that the image has in float32.
     terms = match("texture", MODEL, LAYERS, plain_gram, exemplar)
     expected = Objective(MODEL, terms).losses(mixed.images)[0]
     torch.testing.assert_close(
-        torch.tensor(mixed.final_losses()[texture].values), expected.double(), rtol=0.02, atol=1e-9
+        torch.tensor(mixed.final_losses()[texture].values), expected.double(), rtol=1e-3, atol=1e-9
     )
 
 
@@ -119,24 +129,6 @@ def test_the_same_seed_gives_the_same_image_in_every_precision() -> None:
             for _ in range(2)
         )
         assert torch.equal(one.image, two.image)
-
-
-@pytest.mark.parametrize(("pace", "rough"), [(0.9, 60), (0.98, 60), (0.999, 40)])
-def test_rough_evaluations_give_way_to_exact_ones_where_they_make_no_headway(
-    monkeypatch: pytest.MonkeyPatch, pace: float, rough: int
-) -> None:
-    precisions: list[torch.dtype] = []
-
-    def evaluate(self: Objective, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        precisions.append(self.precision)
-        loss = torch.tensor([pace ** len(precisions)])
-        return loss, torch.full_like(images, 1e-6), loss[:, None]
-
-    monkeypatch.setattr(Objective, "__call__", evaluate)
-    objective = Objective(MODEL, [], [PixelTerm("made up", out_of_range)])
-    start = torch.full((1, 3, 8, 8), 0.5)
-    synthesize(lambda _: objective, [Level((8, 8), 90)], start, {}, precision="mixed")
-    assert precisions == [torch.bfloat16] * rough + [torch.float32] * (90 - rough)
 
 
 @pytest.mark.parametrize("stop", range(2, 10))

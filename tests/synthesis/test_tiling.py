@@ -23,7 +23,7 @@ VGG = cp.load_model("vgg19", weights=None, pooling="avg", device="cpu")
 FILTERS = RandomFilters(scales=3, channels=16)
 
 
-@pytest.mark.parametrize("statistic", ["gram", "whitened-gram", "mean-covariance"])
+@pytest.mark.parametrize("statistic", ["gram", "balanced-gram", "whitened-gram", "mean-covariance"])
 @pytest.mark.parametrize(
     ("model", "layers", "content", "size"),
     [

@@ -7,15 +7,22 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cnnperception as cp
 from cnnperception.statistics import gram
-from cnnperception.synthesis import Level, Objective, PixelTerm, Term, minimise, solver, synthesize
+from cnnperception.synthesis import (
+    Level,
+    Objective,
+    PixelTerm,
+    Term,
+    minimise,
+    run,
+    solver,
+    synthesize,
+)
 from cnnperception.synthesis.objective import out_of_range
-from cnnperception.synthesis.stages import PACE, Stage
 
 LAYERS = ["normalised1", "scale3"]
 
@@ -26,10 +33,13 @@ class Transfers(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.waited: list[str] = []
+        self.convolved: set[torch.dtype] = set()
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}
         result = function(*arguments, **keywords)
+        if function == torch.ops.aten.convolution.default:
+            self.convolved.add(result.dtype)
         if function == torch.ops.aten._to_copy.default:
             moved = result.device != arguments[0].device
             later = keywords.get("non_blocking") and result.device.type == "cuda"
@@ -52,7 +62,10 @@ def objective(monkeypatch):
             for table in (module._parameters, module._buffers):
                 for name, tensor in table.items():
                     if tensor is not None:
-                        table[name] = mode.from_tensor(tensor).to("cuda")
+                        moved = mode.from_tensor(tensor).to("cuda")
+                        if isinstance(tensor, torch.nn.Parameter):
+                            moved = torch.nn.Parameter(moved, requires_grad=False)
+                        table[name] = moved
         source = torch.rand((1, 3, 64, 64), device="cuda")
         features = model.features(source, LAYERS)
         terms = [Term(layer, layer, gram, gram(features[layer])) for layer in LAYERS]
@@ -78,25 +91,13 @@ def test_what_waits_is_noticed(objective):
         bool(terms.sum() > 0)
 
 
-def test_the_losses_stay_on_the_device_until_a_stage_may_be_over():
-    class Watched(Tensor):
-        looked = 0
-
-        @classmethod
-        def __torch_function__(cls, function, types, arguments=(), keywords=None):
-            cls.looked += 1
-            return super().__torch_function__(function, types, arguments, keywords or {})
-
-    row = torch.ones((1, 2)).as_subclass(Watched)
-    stage = Stage(0, Level((8, 8), 90), torch.bfloat16, until=60, rough=True)
-    losses = [(0, (8, 8), ("a", "b"), row)] * (2 * PACE - 1)
-    assert not stage.is_over(losses, torch.ones(2))
-    assert Watched.looked == 0
-    assert stage.is_over([*losses, losses[0]], torch.ones(2))
-    assert Watched.looked > 0
-
-
-def test_a_synthesis_waits_for_nothing_between_its_first_evaluations(objective):
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_a_synthesis_waits_for_nothing_between_its_first_evaluations(
+    objective, precision, monkeypatch
+):
+    # Autocast knows that there is no GPU.
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: precision == "mixed")
+    monkeypatch.setattr(run, "has_room_for_anchor", lambda *_: True)
     start = torch.rand((1, 3, 64, 64), device="cuda")
     seen = []
 
@@ -113,6 +114,7 @@ def test_a_synthesis_waits_for_nothing_between_its_first_evaluations(objective):
             {},
             watch=watch,
             memory=2**30,
-            precision="float32",
+            precision=precision,
         )
     assert seen[-1] == []
+    assert (torch.bfloat16 in transfers.convolved) == (precision == "mixed")
