@@ -37,8 +37,8 @@ Seed = Annotated[int, typer.Option(help="Of every random choice.")]
 Statistic = Annotated[
     str | None,
     typer.Option(
-        help="whitened-gram by default, gram (Gatys et al.), mean-covariance, sliced-wasserstein "
-        "..."
+        help="whitened-gram by default, gram (Gatys et al.), balanced-gram, mean-covariance, "
+        "sliced-wasserstein ..."
     ),
 ]
 PresetName = Annotated[
@@ -54,7 +54,7 @@ Preview = Annotated[
 Animation = Annotated[Path | None, typer.Option(help="Film of the optimisation: .gif or .mp4.")]
 LossCurve = Annotated[Path | None, typer.Option(help="Figure of the losses: .png, and .pdf.")]
 Precision = Annotated[
-    str, typer.Option(help="auto, float32, or mixed: bfloat16 until the last third.")
+    str, typer.Option(help="auto, float32, or mixed: bfloat16, at last of changes alone.")
 ]
 Seconds = Annotated[float | None, typer.Option(help="Stop after this time.")]
 Memory = Annotated[

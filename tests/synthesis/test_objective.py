@@ -4,12 +4,16 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Objective, PixelTerm
+from cnnperception.statistics import gram
+from cnnperception.synthesis import Level, Objective, PixelTerm
 from cnnperception.synthesis.measures import MEASURES
 from cnnperception.synthesis.objective import (
+    LEAST_ENERGY,
     _ridge,
+    balanced_gram,
     match,
     out_of_range,
+    plain_gram,
     total_variation,
     unchanged,
     whitened_gram,
@@ -70,6 +74,45 @@ def test_whitening_makes_a_weak_direction_count() -> None:
         losses[name] = ((statistic(changed) - target).norm() / target.norm()).item()
     assert losses["gram"] < 1e-3
     assert losses["whitened-gram"] > 30 * losses["gram"]
+    assert 3 * losses["gram"] < losses["balanced-gram"] < losses["whitened-gram"] / 3
+
+
+def test_balancing_weighs_directions_by_the_fourth_root_of_their_energy() -> None:
+    # Channels that are active one at a time: their Gram matrix is diagonal, its roots known.
+    source = torch.diag(torch.tensor([4.0, 2.0, 0.0])).view(1, 3, 1, 3)
+    energies = torch.tensor([1.0, 0.25, 0.0]) + LEAST_ENERGY
+    other = torch.rand((2, 3, 5, 7), generator=torch.Generator().manual_seed(0))
+    expected = gram(other) / (energies[:, None] * energies).pow(0.25)
+    torch.testing.assert_close(balanced_gram(source)(other), expected)
+
+
+def test_by_balanced_matrices_plain_ones_come_near_sooner() -> None:
+    vgg = cp.load_model("vgg11", weights=None, pooling="avg", device="cpu")
+    layers, exemplar = ["conv1_1", "pool1", "pool2"], cp.exemplar("gravel", size=64)
+    plain = match("texture", vgg, layers, plain_gram, exemplar)
+    reached = {}
+    for statistic in ("gram", "balanced-gram"):
+        made = cp.texture(
+            exemplar,
+            model=vgg,
+            layers=layers,
+            statistic=statistic,
+            schedule=[Level((64, 64), 60)],
+            precision="float32",
+        )
+        reached[statistic] = Objective(vgg, plain).losses(made.images).sum().item()
+    assert reached["balanced-gram"] < 0.7 * reached["gram"]
+
+
+def test_a_term_without_weight_is_watched_and_changes_nothing() -> None:
+    source, image = _image(32), _image(32, 1)
+    kept = match("x", MODEL, ["scale1"], plain_gram, source)
+    watched = match("y", MODEL, ["scale2"], plain_gram, source, weight=0.0)
+    loss, gradient, terms = Objective(MODEL, [*kept, *watched])(image)
+    alone, expected, _ = Objective(MODEL, kept)(image)
+    assert torch.equal(loss, alone)
+    assert torch.equal(gradient, expected)
+    assert terms[0, 1] == Objective(MODEL, watched).losses(image)[0, 0] > 0
 
 
 @pytest.mark.parametrize("directions", [1.0, 4.5, 20.0])
