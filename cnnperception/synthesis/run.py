@@ -97,8 +97,9 @@ def synthesize(
     precision : {"auto", "float32", "mixed"}
         "mixed" lets the model compute in bfloat16: at the last level only what differs from images
         known in float32 (see `Anchored`), to nearly the accuracy of float32, in which the last
-        evaluation is. "auto" does where the device is faster with it. The provenance says which
-        it was.
+        evaluation is. Where there is no memory for that, the last third of the last level is in
+        float32. "auto" does so where the device is faster with it. The provenance says which it
+        was.
     memory : int, optional
         Bytes that may be used; most of what is free when left out. Where an image does not fit
         it is seen in tiles, to the same numbers, and L-BFGS keeps fewer pairs.
@@ -146,7 +147,6 @@ def synthesize(
                 )
                 if detail is not None and _grows(schedule, stage.index):
                     at.images = at.images + detail(stage.index)
-            objective = dataclasses.replace(objective, precision=stage.precision)
             search = _search(objective, stage, at, optimiser, memory)
             for state in _until(search, target_loss, next(deadlines)):
                 at.level = number
@@ -232,16 +232,18 @@ def _search(
         done = sum(index == stage.index for index, *_ in at.losses)
         yield from optimiser.search(objective, at.images, stage.until - done)
         return
+    if stage.anchored and not _can_be_anchored(objective, at.images, memory):
+        stage = stage.without_anchor()
     if stage.is_over(at.losses):
         return
+    objective = dataclasses.replace(objective, precision=stage.precision)
     history = history_for(at.images, memory)
-    anchored = stage.anchored and _can_be_anchored(objective, at.images, memory)
     state = at.state
     while True:
-        if anchored and state is not None and state.evaluations >= RENEWED:
+        if stage.anchored and state is not None and state.evaluations >= RENEWED:
             state = dataclasses.replace(state, evaluations=0)
         search = minimise(
-            _near_anchor(objective, at, state) if anchored else objective,
+            _near_anchor(objective, at, state) if stage.anchored else objective,
             at.images,
             history=history,
             state=state,
@@ -252,7 +254,7 @@ def _search(
             stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
             if stalled or stage.is_over(at.losses):
                 return
-            if anchored and state.evaluations >= RENEWED:
+            if stage.anchored and state.evaluations >= RENEWED:
                 break
 
 

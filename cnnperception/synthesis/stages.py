@@ -40,6 +40,14 @@ class Stage:
     until: int
     anchored: bool = False
 
+    def without_anchor(self) -> Stage:
+        """Return what takes its place where an anchor has no room: two thirds in bfloat16.
+
+        What that leaves of the evaluations is for the next stage, in float32.
+        """
+        until = self.until * 2 // 3
+        return dataclasses.replace(self, precision=torch.bfloat16, until=until, anchored=False)
+
     def is_over(self, losses: Sequence[Losses]) -> bool:
         """Return whether the evaluations are spent, given those of the synthesis until now."""
         return sum(index == self.index for index, *_ in losses) >= self.until

@@ -203,16 +203,18 @@ def test_an_interruption_between_anchors_changes_nothing(
     assert len(resumed.losses) == len(whole.losses)
 
 
-def test_where_there_is_no_memory_for_an_anchor_float32_takes_its_place(
+def test_where_there_is_no_memory_for_an_anchor_the_end_is_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def texture(evaluations: int, precision: str) -> Tensor:
-        levels = [Level((64, 64), evaluations)]
-        settings = {**_settings(1), "schedule": levels, "precision": precision}
-        return cp.texture(_noise(64)[0], **settings).image
+    seen: list[torch.dtype] = []
 
-    exact = texture(5, "float32")
-    assert not torch.equal(texture(6, "mixed"), exact)
+    def noted(self: Objective, images: Tensor) -> Any:
+        seen.append(self.precision)
+        return evaluate(self, images)
+
+    evaluate = Objective.__call__
+    monkeypatch.setattr(Objective, "__call__", noted)
     monkeypatch.setattr(run, "has_room_for_anchor", lambda *_: False)
-    # Five steps, and once more the loss of the image that they came to.
-    assert torch.equal(texture(6, "mixed"), exact)
+    result = cp.texture(_noise(64)[0], **_settings(10))
+    assert seen == [torch.bfloat16] * (3 + 6) + [torch.float32] * 4
+    assert result.provenance["evaluations"] == 13
