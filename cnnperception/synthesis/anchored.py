@@ -8,9 +8,9 @@ rectification, pooling and the statistics, is computed in float32 as it is.
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,9 +44,11 @@ class Anchored:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss (batch,), its gradient like `images`, and its terms (batch, term)."""
-        kind = images.device.type
-        mode = _Differences(kind, self.maps) if self.maps else _Recording(kind, self.maps)
-        with runtime.full_precision(images.device), mode:
+        if self.maps:
+            mapped = functools.partial(_by_difference, iter(self.maps))
+        else:
+            mapped = functools.partial(_recorded, self.maps)
+        with runtime.full_precision(images.device), _LinearMaps(images.device.type, mapped):
             return self.evaluate(images)
 
 
@@ -59,19 +61,35 @@ class _Map:
     output: Tensor
 
 
-Call = Callable[..., Tensor]
+# A linear map (image, weight, bias) -> result, and what is to be seen as such a map's result.
+Call = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Mapped = Callable[[Call, Tensor, Tensor, Tensor | None], Tensor]
 
 
-class _LinearMaps(TorchFunctionMode, abc.ABC):
-    """Takes the place of linear maps by parameters; all else is left in float32."""
+def _recorded(
+    maps: list[_Map], call: Call, image: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    output = call(image, weight, bias)
+    # Copies, as what follows may change both in place.
+    kept = (value.detach().clone() for value in (image, output))
+    maps.append(_Map(weight.detach().to(torch.bfloat16), *kept))
+    return output
 
-    def __init__(self, device: str, maps: list[_Map]):
+
+def _by_difference(
+    following: Iterator[_Map], call: Call, image: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    anchor = next(following)
+    difference = (image - anchor.input).to(torch.bfloat16)
+    return anchor.output + call(difference, anchor.weight, None)
+
+
+class _LinearMaps(TorchFunctionMode):
+    """Puts something in the place of linear maps by parameters; all else is left in float32."""
+
+    def __init__(self, device: str, mapped: Mapped):
         super().__init__()
-        self.device, self.maps = device, maps
-
-    @abc.abstractmethod
-    def mapped(self, call: Call, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return what `call(image, weight, bias)` gives."""
+        self.device, self.mapped = device, mapped
 
     def __torch_function__(
         self,
@@ -99,23 +117,3 @@ class _LinearMaps(TorchFunctionMode, abc.ABC):
                 return result
 
             return self.mapped(call, image, weight, bias)
-
-
-class _Recording(_LinearMaps):
-    def mapped(self, call: Call, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        output = call(image, weight, bias)
-        # Copies, as what follows may change both in place.
-        kept = (value.detach().clone() for value in (image, output))
-        self.maps.append(_Map(weight.detach().to(torch.bfloat16), *kept))
-        return output
-
-
-class _Differences(_LinearMaps):
-    def __init__(self, device: str, maps: list[_Map]):
-        super().__init__(device, maps)
-        self.following = iter(maps)
-
-    def mapped(self, call: Call, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        anchor = next(self.following)
-        difference = (image - anchor.input).to(torch.bfloat16)
-        return anchor.output + call(difference, anchor.weight, None)

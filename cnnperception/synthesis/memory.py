@@ -30,6 +30,11 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def _budget(memory: int | None, device: torch.device) -> float:
+    """Return the bytes that may be used: those given, or most of what is free."""
+    return memory if memory is not None else SHARE * free_bytes(device)
+
+
 def bytes_per_pixel(model: VisionModel, layers: Sequence[str]) -> float:
     """Return what an evaluation with its gradient keeps in memory for each pixel of an image.
 
@@ -86,7 +91,7 @@ def tiles_for(
     if memory is None and pixels <= SMALL:
         return None
     layers = list(dict.fromkeys(layers))
-    budget = memory if memory is not None else SHARE * free_bytes(device_of(model))
+    budget = _budget(memory, device_of(model))
     cost = bytes_per_pixel(model, layers) * WORKSPACE
     if pixels * cost <= budget:
         return None
@@ -119,15 +124,14 @@ def has_room_for_anchor(
     pixels = images.numel() // 3
     if not layers or (memory is None and pixels <= SMALL):
         return True
-    budget = memory if memory is not None else SHARE * free_bytes(images.device)
-    return pixels * bytes_per_pixel(model, layers) * (WORKSPACE + ANCHOR) <= budget
+    needed = pixels * bytes_per_pixel(model, layers) * (WORKSPACE + ANCHOR)
+    return needed <= _budget(memory, images.device)
 
 
 def history_for(start: Tensor, memory: int | None = None) -> int:
     """Return how many pairs L-BFGS can keep of images: 20, or fewer of very large ones."""
-    budget = memory if memory is not None else SHARE * free_bytes(start.device)
     pair = 2 * start.numel() * start.element_size()
-    return max(FEWEST_PAIRS, min(HISTORY, int(budget / 2 / pair)))
+    return max(FEWEST_PAIRS, min(HISTORY, int(_budget(memory, start.device) / 2 / pair)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

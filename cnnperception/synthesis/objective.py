@@ -19,6 +19,7 @@ from .tiling import (
     PositionMeasure,
     Statistic,
     Tiles,
+    distinct_layers,
     evaluate_in_tiles,
     measure_in_tiles,
     responses,
@@ -131,6 +132,11 @@ class Objective:
     coarser: Sequence[tuple[tuple[int, int], Objective]] = ()
 
     @property
+    def layers(self) -> list[str]:
+        """The layers of the terms, each once."""
+        return distinct_layers(self.terms)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The name of each term, in the order of the losses."""
         own = [term.name for term in self.terms] + [term.name for term in self.pixel_terms]
@@ -146,11 +152,13 @@ class Objective:
 
     def losses(self, images: Tensor) -> Tensor:
         """Return the unweighted loss of each term, shape (batch, term)."""
-        layers = list(dict.fromkeys(term.layer for term in self.terms))
+        layers = self.layers
         with wrap_around(self.model) if self.tileable else contextlib.nullcontext():
             features = responses(self.model, images, layers, self.precision) if layers else {}
-        without = {layer: response.detach() for layer, response in features.items()}
-        losses = [t.loss((features if t.weight else without)[t.layer]) for t in self.terms]
+        losses = []
+        for term in self.terms:
+            seen = features[term.layer]
+            losses.append(term.loss(seen if term.weight else seen.detach()))
         losses += [term.penalty(images) for term in self.pixel_terms]
         more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
         return torch.cat([torch.stack(losses, dim=1), *more], dim=1)
@@ -309,11 +317,19 @@ def _whiten(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
 
 def _whitening(target: Tensor, positions: int) -> Tensor:
     """Return (T + l I)^(-1/2), (channel, channel); see `whitened_gram`."""
-    values, vectors = torch.linalg.eigh(target.cpu().double())
-    values = values.clamp(min=0)
-    directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
-    ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.max()))
-    return ((vectors * (values + ridge).rsqrt()) @ vectors.T).to(target)
+
+    def scales(values: Tensor) -> Tensor:
+        directions = min(0.9 * len(values), (STATISTICS_PER_POSITION * positions) ** 0.5)
+        ridge = max(_ridge(values, directions), SMALLEST_RIDGE * float(values.max()))
+        return (values + ridge).rsqrt()
+
+    return _rescaled(target, scales)
+
+
+def _rescaled(matrices: Tensor, scales: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return matrices with the eigenvectors of others, and a function of their eigenvalues."""
+    values, vectors = torch.linalg.eigh(matrices.cpu().double())
+    return ((vectors * scales(values.clamp(min=0))[..., None, :]) @ vectors.mT).to(matrices)
 
 
 def _norm(matrices: Tensor) -> Tensor:
@@ -348,10 +364,12 @@ def _ridge(values: Tensor, directions: float) -> float:
 
 def _balance(means: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
     """Return B G B, B = (T / t + r)^(-1/4), of each source's T: `balanced_gram`."""
-    values, vectors = torch.linalg.eigh(means.cpu().double())
-    strongest = values[:, -1:].clamp(min=torch.finfo(torch.double).tiny)
-    roots = (values.clamp(min=0) / strongest + LEAST_ENERGY).pow(-0.25)
-    balance = ((vectors * roots[:, None]) @ vectors.mT).to(means)
+
+    def scales(values: Tensor) -> Tensor:
+        strongest = values[:, -1:].clamp(min=torch.finfo(values.dtype).tiny)
+        return (values / strongest + LEAST_ENERGY).pow(-0.25)
+
+    balance = _rescaled(means, scales)
     return lambda matrices: balance @ matrices @ balance
 
 

@@ -229,12 +229,11 @@ def _search(
     `at.losses` has every evaluation, also that of the state yielded last.
     """
     if optimiser is not None:
-        done = sum(index == stage.index for index, *_ in at.losses)
-        yield from optimiser.search(objective, at.images, stage.until - done)
+        yield from optimiser.search(objective, at.images, stage.left(at.losses))
         return
     if stage.anchored and not _can_be_anchored(objective, at.images, memory):
         stage = stage.without_anchor()
-    if stage.is_over(at.losses):
+    if not stage.left(at.losses):
         return
     objective = dataclasses.replace(objective, precision=stage.precision)
     history = history_for(at.images, memory)
@@ -252,15 +251,16 @@ def _search(
         for state in search:
             yield state
             stalled = state.evaluations % 10 == 0 and bool(state.stalled().all())
-            if stalled or stage.is_over(at.losses):
+            if stalled or not stage.left(at.losses):
                 return
             if stage.anchored and state.evaluations >= RENEWED:
                 break
 
 
 def _can_be_anchored(objective: Objective, images: Tensor, memory: int | None) -> bool:
-    layers = list(dict.fromkeys(term.layer for term in objective.terms))
-    return objective.tiles is None and has_room_for_anchor(objective.model, layers, images, memory)
+    if objective.tiles is not None:
+        return False
+    return has_room_for_anchor(objective.model, objective.layers, images, memory)
 
 
 def _near_anchor(objective: Objective, at: Checkpoint, state: State | None) -> Evaluate:

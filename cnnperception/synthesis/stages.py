@@ -48,9 +48,9 @@ class Stage:
         until = self.until * 2 // 3
         return dataclasses.replace(self, precision=torch.bfloat16, until=until, anchored=False)
 
-    def is_over(self, losses: Sequence[Losses]) -> bool:
-        """Return whether the evaluations are spent, given those of the synthesis until now."""
-        return sum(index == self.index for index, *_ in losses) >= self.until
+    def left(self, losses: Sequence[Losses]) -> int:
+        """Return how many evaluations are left, given those of the synthesis until now."""
+        return max(0, self.until - sum(index == self.index for index, *_ in losses))
 
 
 def is_mixed(precision: str, device: torch.device) -> bool:

@@ -293,7 +293,7 @@ def evaluate_in_tiles(
             (pull[k],) = torch.autograd.grad(weights[k] * loss.sum(), total)
         losses[:, k] = loss.detach()
     gradient = _pixel_terms(objective, images, losses, weights)
-    layers = _layers([terms[k] for k in range(len(terms))])
+    layers = distinct_layers(terms)
     for tile in cut(_size(images), tiles):
         crop = _crop(images, tile).requires_grad_()
         with torch.enable_grad():
@@ -317,7 +317,7 @@ def _sums(
 ) -> tuple[dict[int, Tensor], dict[int, int]]:
     sums: dict[int, Tensor] = {}
     counts = dict.fromkeys(pooled, 0)
-    layers = _layers([objective.terms[k] for k in pooled])
+    layers = distinct_layers([objective.terms[k] for k in pooled])
     if not layers:
         return sums, counts
     with torch.no_grad():
@@ -354,7 +354,8 @@ def _each(term: Any, own: Tensor, tile: _Tile) -> Tensor:
     return difference / term.size()
 
 
-def _layers(terms: Sequence[Any]) -> list[str]:
+def distinct_layers(terms: Sequence[Any]) -> list[str]:
+    """Return the layers of terms, each once."""
     return list(dict.fromkeys(term.layer for term in terms))
 
 
