@@ -24,17 +24,9 @@ from cnnperception import images as image_files
 from cnnperception import rsa, runtime
 from cnnperception.models.network import Network
 
+from .published import TEXTURE_LAYERS, network
 from .rsa import METHODS, labelled, made_up_rdms
-from .synthesis import (
-    STYLES,
-    TEXTURE_LAYERS,
-    compare_style,
-    in_turns,
-    network,
-    share_of_rate,
-    show,
-    wait,
-)
+from .synthesis import STYLES, compare_style, in_turns, share_of_rate, show, wait
 
 TEXTURE_EVALUATIONS = 100
 SHARED = [method for method in METHODS if method != "corr_cov"]  # by both bootstraps

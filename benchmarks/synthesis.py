@@ -1,12 +1,10 @@
 """How fast synthesis is: `python -m benchmarks.synthesis [rate|texture|style|statistics]`.
 
-The published procedure is restated: the loss of Gatys, Ecker & Bethge (2015, eq. 5; 2016, eq. 7)
-at full size, from white noise or the photograph, by torch.optim.LBFGS with its defaults (rate 1,
-history 100, no line search), 500 evaluations in float32, each computing the network to its end
-with the channels outermost in memory, as the published code does. Ours goes from coarse to fine,
-in bfloat16 where the processor has it, until the same loss is, in float32, as low as what the
-published procedure has reached. What it minimises is, for style transfers, the same loss with the
-same weights and, for textures, that of balanced Gram matrices. Both have one VGG-19 with average
+The published procedure (see `published.py`) begins with white noise or the photograph at full
+size, and takes 500 evaluations of its loss in float32. Ours goes from coarse to fine, in bfloat16
+where the processor has it, until the same loss is, in float32, as low as what the published
+procedure has reached. What it minimises is, for style transfers, the same loss with the same
+weights and, for textures, that of balanced Gram matrices. Both have one VGG-19 with average
 pooling, of random or given weights (--weights FILE), and the same exemplars.
 
 For each exemplar the two run one after the other, on the same threads. `rate` relates the
@@ -19,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import dataclasses
 import math
 import os
@@ -35,7 +32,6 @@ from torch import Tensor
 import cnnperception as cp
 from cnnperception import images as image_files
 from cnnperception import runtime
-from cnnperception.models import normalised
 from cnnperception.models.network import Network
 from cnnperception.synthesis import Level, noise_like, synthesize
 from cnnperception.synthesis.anchored import Anchored
@@ -45,115 +41,29 @@ from cnnperception.synthesis.objective import (
     Term,
     balanced_gram,
     match,
-    plain_gram,
     unchanged,
 )
 from cnnperception.synthesis.pyramid import coarse_to_fine
 from cnnperception.synthesis.result import Moment
 from cnnperception.synthesis.setup import layers_that_fit, scaled
 
-TEXTURE_LAYERS = ["conv1_1", "pool1", "pool2", "pool3", "pool4"]
-STYLE_LAYERS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
+from .published import (
+    FLAT,
+    STYLE_LAYERS,
+    TEXTURE_LAYERS,
+    Curve,
+    network,
+    published,
+    texture_terms,
+    total,
+)
+
 CONTENT_LAYER = "conv4_2"
 CONTENT_SHARE = 1e-3  # of the style's weight: the paper's ratio of content to style
 EXEMPLARS = ("brick", "gravel", "grass", "coins", "coffee")
 STYLES = (("chelsea", "retina"), ("astronaut", "coffee"), ("china", "flower"))
-EVALUATIONS = 500
-WEIGHT = 1e9  # of each layer in the published code: far above the optimiser's tolerances
 
 MATRIX = 4096  # side of the matrices whose product tells the machine's rate
-FLAT = 0.5  # of the loss at the start: what a flat picture has
-
-Loss = Callable[[Tensor], Tensor]
-Curve = list[tuple[float, float]]  # seconds, lowest loss so far
-
-
-def network(weights: str | None, device: str | torch.device = "cpu") -> Network:
-    """Return VGG-19 with average pooling; every filter's mean activation 1 for trained weights.
-
-    Random filters are not normalised one by one: some hardly respond, and would be blown up.
-    """
-    model = cp.load_model("vgg19", weights=weights, pooling="avg", device=device)
-    assert isinstance(model, Network)
-    if weights is None:
-        return model
-    return normalised(model, [cp.exemplar(name, size=224) for name in cp.list_exemplars()])
-
-
-def published(loss: Loss, starts: Sequence[Tensor]) -> Curve:
-    """Return the curve of the published procedure.
-
-    With its defaults the optimiser takes steps without looking where they lead, and now and then
-    ends in a flat picture. Then it is run again with the line search that it offers and, where
-    that does not help either, from the next start.
-    """
-    for start in starts:
-        for line_search in (None, "strong_wolfe"):
-            curve = _published(loss, start, line_search)
-            if curve[-1][1] < FLAT * curve[0][1]:
-                return curve
-    return curve
-
-
-def _published(loss: Loss, start: Tensor, line_search: str | None) -> Curve:
-    # In grey levels, of which an image has 256: a step of rate 1 is meant for those.
-    pixels = (255 * start).requires_grad_()
-    optimiser = torch.optim.LBFGS(
-        [pixels], max_iter=EVALUATIONS, max_eval=EVALUATIONS, line_search_fn=line_search
-    )
-    curve: Curve = []
-    began = time.perf_counter()
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = WEIGHT * loss(pixels / 255)
-        value.backward()
-        reached = min([value.item() / WEIGHT, *(found for _, found in curve[-1:])])
-        curve.append((time.perf_counter() - began, reached))
-        return value
-
-    optimiser.step(closure)
-    return curve
-
-
-def texture_terms(model: Network, exemplar: Tensor, layers: list[str]) -> list[Term]:
-    """Return the terms of the paper's loss: each layer 1 / (4 N^2) ||G - T||^2.
-
-    G is that of features relative to the layer's mean activation, which normalised weights make 1.
-    """
-    features = model.features(exemplar, layers)
-    terms = match("texture", model, layers, plain_gram, exemplar)
-    weights = [
-        float(term.size())
-        / (4 * term.target.shape[-1] ** 2)
-        / float(features[term.layer].mean()) ** 4
-        for term in terms
-    ]
-    return [dataclasses.replace(t, weight=w) for t, w in zip(terms, weights, strict=True)]
-
-
-def total(model: Network, terms: list[Term]) -> Loss:
-    """Return the loss of the terms, as the published code computes it.
-
-    The whole network is run whichever layers count, channels outermost; terms one by one. They
-    are summed in float64: the first step changes so large a picture so little that in float32 the
-    optimiser can see no change at all and end.
-    """
-    body = copy.deepcopy(model.network.features).to(memory_format=torch.contiguous_format)
-    places = {model.paths[term.layer].removeprefix("features."): term for term in terms}
-
-    def loss(images: Tensor) -> Tensor:
-        response = (images - model.mean) / model.deviation
-        parts = []
-        for place, module in body.named_children():
-            response = module(response)
-            if place in places:
-                term = places[place]
-                far = term.distance_to_target(term.statistic(response).double())
-                parts.append(term.weight * far[0])
-        return torch.stack(parts).sum()
-
-    return loss
 
 
 def balanced(model: Network, exemplar: Tensor, terms: list[Term]) -> list[Term]:
@@ -192,9 +102,8 @@ def ours(
         reached = loss(moment.level, moment.terms)
         last = moment.level == len(levels) - 1
         if last and reached <= target:
-            exact = dataclasses.replace(objective_at(moment.level), precision=torch.float32)
             with torch.no_grad():
-                reached = loss(moment.level, exact.losses(moment.images))
+                reached = loss(moment.level, objective_at(moment.level).losses(moment.images))
         curve.append((time.perf_counter() - began, reached))
         if last and reached <= target:
             raise _Reached
