@@ -38,6 +38,7 @@ from cnnperception.studies import (
     load,
     paragraphs,
     study,
+    with_interval,
 )
 
 PLACES = {"blank": "on a uniform background", "clutter": "in clutter"}
@@ -217,7 +218,7 @@ def measured(background: str, rights: Rights, objects: pd.Series, seed: int) -> 
     )
 
 
-def with_interval(values: np.ndarray) -> dict[str, float]:
+def value_and_interval(values: np.ndarray) -> dict[str, float]:
     """Return a value, the first, and the 95 % interval of its resamples, the others."""
     lower, upper = np.quantile(values[1:], [0.025, 0.975])
     return {"value": float(values[0]), "lower": float(lower), "upper": float(upper)}
@@ -229,7 +230,7 @@ def accuracies(here: Measured) -> pd.DataFrame:
     for (label, layer), values in here.accuracy.items():
         seeds = here.seeds[label, layer]
         row = {"network": label, "layer": layer, "background": PLACES[here.background]}
-        row |= with_interval(values) | {"seeds": len(seeds)}
+        row |= value_and_interval(values) | {"seeds": len(seeds)}
         rows.append({**row, "lowest_seed": seeds.min(), "highest_seed": seeds.max()})
     return pd.DataFrame(rows)
 
@@ -252,7 +253,7 @@ def contributions(here: Measured) -> pd.DataFrame:
         most = max(gained, key=lambda made: gained[made][0])
         for way in WAYS:
             row = {"background": PLACES[here.background], "change": MADE[change], "way": way}
-            row |= with_interval(found[way])
+            row |= value_and_interval(found[way])
             row |= {"least": gained[least][0], "least_after": name(Network(least))}
             rows.append({**row, "most": gained[most][0], "most_after": name(Network(most))})
     return pd.DataFrame(rows)
@@ -264,10 +265,10 @@ def path(here: Measured, steps: list[tuple[str, str]]) -> pd.DataFrame:
     for place, (label, network) in enumerate(steps):
         values = here.accuracy[network, "pooled"]
         before = here.accuracy[steps[place - 1][1], "pooled"] if place else values
-        step = with_interval(values - before)
+        step = value_and_interval(values - before)
         row = {"background": PLACES[here.background], "step": label, "network": network}
         row |= {f"gain_{key}" if key != "value" else "gain": number for key, number in step.items()}
-        rows.append({**row, **with_interval(values)})
+        rows.append({**row, **value_and_interval(values)})
     return pd.DataFrame(rows).rename(columns={"value": "accuracy"})
 
 
@@ -426,7 +427,7 @@ def shows(here: Measured, parts: pd.DataFrame, gained: pd.DataFrame) -> str:
     parts = parts[parts["background"] == place].set_index(["network", "layer"])
     gained = gained[gained["background"] == place]
     corner = here.corners()
-    gap = with_interval(corner[CNN] - corner[HMAX])
+    gap = value_and_interval(corner[CNN] - corner[HMAX])
     mean = gained[gained["way"] == "mean of all orders"].sort_values("value", ascending=False)
     way = gained.set_index(["way", "change"])
     widest = max(MADE.values(), key=lambda change: _spread(mean, change))
@@ -457,7 +458,7 @@ def _spread(mean: pd.DataFrame, change: str) -> float:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{row['value']:.1%} [{row['lower']:.1%}, {row['upper']:.1%}]"
+    return with_interval(row["value"], row["lower"], row["upper"], ".1%")
 
 
 def _points(row) -> str:

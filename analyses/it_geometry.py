@@ -24,7 +24,16 @@ from cnnperception.figures import (
     rdm_heatmaps,
     similarity_matrix,
 )
-from cnnperception.studies import MORE_MODELS, Study, arguments, compared, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    Study,
+    arguments,
+    compared,
+    load,
+    paragraphs,
+    study,
+    with_interval,
+)
 
 # what it is called: (model, its layers, side of the images it is shown)
 MODELS = {
@@ -309,7 +318,7 @@ def between_species(human: xr.DataArray, monkey: xr.DataArray, settings) -> str:
         plain = float(cp.rsa.compare(human, monkey, method)[0, 0])
         low, high = float(pair["lower"][0]), float(pair["upper"][0])
         label = evaluation.LABELS[method]
-        said.append(f"{label} {plain:.2f} [{low:.2f}, {high:.2f}]")
+        said.append(f"{label} {with_interval(plain, low, high)}")
     return f"The mean RDMs of human and monkey IT agree: {', '.join(said)}."
 
 
@@ -331,7 +340,7 @@ def ranking(result: xr.Dataset, best: dict[str, str]) -> str:
     """Return each model's similarity to human IT, and what it is above and below."""
     table = evaluation.table_of(result).sort_values("similarity", ascending=False)
     values = ", ".join(
-        f"{name} ({best[name]}) {row['similarity']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
+        f"{name} ({best[name]}) {_similarity(row)}"
         for name, row in table.iterrows()
         if name not in REFERENCES
     )
@@ -370,13 +379,15 @@ def _pairs(result: xr.Dataset, name: str) -> str:
     return f"{name} is {'; '.join(listed)}."
 
 
+def _similarity(row: pd.Series) -> str:
+    return with_interval(row["similarity"], row["lower"], row["upper"], ".3f")
+
+
 def by_monkey(table: pd.DataFrame, result: xr.Dataset) -> str:
     """Return the layers that are most similar to monkey IT."""
     first = table.sort_values("similarity", ascending=False).head(3)
     listed = ", ".join(
-        f"{row['model']} {row['layer']} {row['similarity']:.3f} "
-        f"[{row['lower']:.3f}, {row['upper']:.3f}]"
-        for _, row in first.iterrows()
+        f"{row['model']} {row['layer']} {_similarity(row)}" for _, row in first.iterrows()
     )
     human = result.sel(model="human IT")
     return (

@@ -20,7 +20,16 @@ from cnnperception.demo import crops
 from cnnperception.figures import interval_curves, layer_map, similarity_matrix
 from cnnperception.objects import ObjectScenes
 from cnnperception.recipes import activation_rdms, compare_models
-from cnnperception.studies import MORE_MODELS, Study, arguments, compared, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    Study,
+    arguments,
+    compared,
+    load,
+    paragraphs,
+    study,
+    with_interval,
+)
 
 VGG = ["conv*", "pool*", "average"]
 # what it is called: (model, its layers, side of the images it is shown)
@@ -376,13 +385,13 @@ def towards(leads: pd.DataFrame, name: str, layer: str = "pool4") -> str:
     rows = leads[(leads["anchor"] == name) & (leads["layer"] == layer)]
     every = rows[(rows["pictures"] == "all") & (rows["measure"] == "RSA")].set_index("model")
     values = ", ".join(
-        f"{model} {row['similarity']:.2f} [{row['lower']:.2f}, {row['upper']:.2f}]"
+        f"{model} {with_interval(row['similarity'], row['lower'], row['upper'])}"
         for model, row in every.loc[list(NETWORKS)].iterrows()
     )
     trained = rows[rows["model"] == NETWORKS[0]]
     places = {"all": "", "objects": " on objects alone", "crops": " on crops alone"}
     differences = ", ".join(
-        f"{row['lead']:+.2f} [{row['lead_lower']:+.2f}, {row['lead_upper']:+.2f}] by "
+        f"{with_interval(row['lead'], row['lead_lower'], row['lead_upper'], '+.2f')} by "
         f"{row['measure']}{places[row['pictures']]}"
         for _, row in trained.iterrows()
     )

@@ -30,6 +30,7 @@ from cnnperception.studies import (
     load,
     paragraphs,
     study,
+    with_interval,
 )
 from cnnperception.synthesis.baselines import (
     periodic_component,
@@ -366,7 +367,7 @@ def _layers(model: str, rows: pd.DataFrame) -> str:
 
 
 def _told(row: pd.Series) -> str:
-    return f"{row['layer']} {row[INDEX]:+.3f} [{row['lower']:+.3f}, {row['upper']:+.3f}]"
+    return f"{row['layer']} {with_interval(row[INDEX], row['lower'], row['upper'], '+.3f')}"
 
 
 def _against_v1(each: pd.Series, kind: str) -> str:

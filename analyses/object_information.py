@@ -18,7 +18,16 @@ import cnnperception as cp
 from cnnperception.decoding.scores import intervals
 from cnnperception.figures import interval_curves
 from cnnperception.objects import CATEGORIES, ObjectScenes
-from cnnperception.studies import MORE_MODELS, Study, arguments, compared, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    Study,
+    arguments,
+    compared,
+    load,
+    paragraphs,
+    study,
+    with_interval,
+)
 
 POOLS = {layer: [layer] for layer in ("conv1_1", "pool1", "pool2", "pool3", "pool4")}
 # what it is called: (model, its layers and what each is made of, side of the images it is shown)
@@ -194,7 +203,7 @@ def difference(
     )
     gain = one["correct"].to_numpy(float) - two["correct"].to_numpy(float)
     lower, upper = over_objects(one, pd.Series(gain), seed)
-    return f"{100 * gain.mean():+.1f} [{100 * lower:+.1f}, {100 * upper:+.1f}]"
+    return with_interval(100 * gain.mean(), 100 * lower, 100 * upper, "+.1f")
 
 
 def main() -> None:
@@ -298,7 +307,7 @@ def told(answers: pd.DataFrame, table: pd.DataFrame, place: str, seed: int) -> s
 
 
 def _accuracy(row) -> str:
-    return f"{row.layer} {row.accuracy:.1%} [{row.lower:.1%}, {row.upper:.1%}]"
+    return f"{row.layer} {with_interval(row.accuracy, row.lower, row.upper, '.1%')}"
 
 
 LIMITS = (

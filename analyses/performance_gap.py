@@ -17,7 +17,15 @@ import xarray as xr
 import cnnperception as cp
 from cnnperception.figures import interval_curves
 from cnnperception.objects import CATEGORIES, VARIATIONS, ObjectScenes
-from cnnperception.studies import MORE_MODELS, Study, arguments, load, paragraphs, study
+from cnnperception.studies import (
+    MORE_MODELS,
+    Study,
+    arguments,
+    load,
+    paragraphs,
+    study,
+    with_interval,
+)
 
 # what it is called: (model, its layers, side of the images it is shown)
 MODELS = {
@@ -196,7 +204,7 @@ def _told(table: pd.DataFrame, place: str) -> str:
     """Return the accuracies at high variation, and which intervals are apart."""
     high = table[table["variation"] == "high"].set_index("model")
     values = ", ".join(
-        f"{name} {row['accuracy']:.1%} [{row['lower']:.1%}, {row['upper']:.1%}]"
+        f"{name} {with_interval(row['accuracy'], row['lower'], row['upper'], '.1%')}"
         for name, row in high.iterrows()
     )
     apart = {

@@ -26,6 +26,7 @@ from cnnperception.studies import (
     load,
     paragraphs,
     study,
+    with_interval,
 )
 
 VGG = ("pool1", "pool2", "pool3", "pool4", "average")
@@ -438,7 +439,7 @@ def _width(row) -> str:
         return f"{row.layer} none (at chance)"
     if row.beyond:
         return f"{row.layer} beyond {row.width:g}"
-    return f"{row.layer} {row.width:.2g} [{row.lower:.2g}, {row.upper:.2g}]"
+    return f"{row.layer} {with_interval(row.width, row.lower, row.upper, '.2g')}"
 
 
 def _compared(widths: pd.DataFrame, first: str, second: str) -> str:
