@@ -11,7 +11,7 @@ from torch import Tensor
 from ..models.interface import VisionModel, device_of
 from .tiling import Tiles, fitting_tiles
 
-HISTORY = 20  # pairs that L-BFGS keeps where there is room
+HISTORY = 40  # pairs that L-BFGS keeps where there is room
 FEWEST_PAIRS = 4
 PROBE = 128  # side of the image on which memory is measured
 SMALL = 640 * 640  # pixels of which every machine has the memory
@@ -129,7 +129,7 @@ def has_room_for_anchor(
 
 
 def history_for(start: Tensor, memory: int | None = None) -> int:
-    """Return how many pairs L-BFGS can keep of images: 20, or fewer of very large ones."""
+    """Return how many pairs L-BFGS can keep of images: 40, or fewer of very large ones."""
     pair = 2 * start.numel() * start.element_size()
     return max(FEWEST_PAIRS, min(HISTORY, int(_budget(memory, start.device) / 2 / pair)))
 

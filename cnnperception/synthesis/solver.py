@@ -79,7 +79,7 @@ def minimise(
     evaluate: Evaluate,
     start: Tensor,
     *,
-    history: int = 20,
+    history: int = 40,
     state: State | None = None,
     precondition: Precondition = unpreconditioned,
 ) -> Iterator[State]:
