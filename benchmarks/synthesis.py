@@ -3,9 +3,10 @@
 The published procedure (see `published.py`) begins with white noise or the photograph at full
 size, and takes 500 evaluations of its loss in float32. Ours goes from coarse to fine, in bfloat16
 where the processor has it, until the same loss is, in float32, as low as what the published
-procedure has reached. What it minimises is, for style transfers, the same loss with the same
-weights and, for textures, that of balanced Gram matrices. Both have one VGG-19 with average
-pooling, of random or given weights (--weights FILE), and the same exemplars.
+procedure has reached. What it minimises is, for textures, the loss of balanced Gram matrices and,
+for style transfers, that of `cnnperception.synthesis.approach`, which is the published one at the
+last level. Both have one VGG-19 with average pooling, of random or given weights (--weights FILE),
+and the same exemplars.
 
 For each exemplar the two run one after the other, on the same threads. `rate` relates the
 arithmetic of one evaluation, forward and backward, to the rate of a large matrix product, and to
@@ -35,6 +36,7 @@ from cnnperception import runtime
 from cnnperception.models.network import Network
 from cnnperception.synthesis import Level, noise_like, synthesize
 from cnnperception.synthesis.anchored import Anchored
+from cnnperception.synthesis.approach import approaching, held, is_on_the_way
 from cnnperception.synthesis.objective import (
     Objective,
     PixelTerm,
@@ -129,9 +131,9 @@ def compare_texture(model: Network, exemplar: Tensor, evaluations: int) -> dict[
         layers = layers_that_fit(model, TEXTURE_LAYERS, small)
         plain = texture_terms(model, small, list(layers))
         matched = balanced(model, small, plain)
-        watched = [dataclasses.replace(term, weight=0.0) for term in plain]
-        objectives.append(Objective(model, [*matched, *watched]))
-        weights.append([0.0] * len(matched) + [term.weight for term in plain])
+        objective, compared = _beside(matched, plain, model)
+        objectives.append(objective)
+        weights.append(compared)
     start = noise_like(_at(exemplar, levels[0].size), levels[0].size, 0)
     prepared = time.perf_counter() - began
     mine = ours(objectives.__getitem__, levels, start, weights.__getitem__, theirs[-1][1])
@@ -144,26 +146,47 @@ def compare_style(
     """Return a row of style transfers: the published procedure against ours."""
     size = (int(content.shape[-2]), int(content.shape[-1]))
 
+    def paint_at(level: tuple[int, int]) -> Tensor:
+        return _at(painting, scaled(painting, level[0] / size[0]))
+
     def terms_at(level: tuple[int, int]) -> list[Term]:
-        paint = _at(painting, scaled(painting, level[0] / size[0]))
-        style = texture_terms(model, paint, STYLE_LAYERS)
+        style = texture_terms(model, paint_at(level), STYLE_LAYERS)
         (kept,) = match("content", model, [CONTENT_LAYER], unchanged, _at(content, level))
         weight = CONTENT_SHARE * sum(term.weight for term in style)
         return [*style, dataclasses.replace(kept, weight=weight)]
 
-    theirs = published(total(model, terms_at(size)), [content])
+    terms = terms_at(size)
+    theirs = published(total(model, terms), [content])
     began = time.perf_counter()
-    levels = _levels(size, evaluations)
-    objectives = [Objective(model, terms_at(level.size)) for level in levels]
+    *way, _ = approaching(size, evaluations, smallest=min(size) // 8)
+    levels = [*way, Level(size, evaluations)]  # at the last, as long as it needs
+    objectives, weights = [], []
+    for index, level in enumerate(levels):
+        plain = terms_at(level.size)
+        *style, kept = plain
+        if is_on_the_way(levels, index):
+            style = balanced(model, paint_at(level.size), style)
+        keeping = held([kept], style, levels, index)
+        objective, compared = _beside([*style, *keeping], plain, model)
+        objectives.append(objective)
+        weights.append(compared)
     prepared = time.perf_counter() - began
-    weights = [objective.weights for objective in objectives]
     begin = _at(content, levels[0].size)
     mine = ours(objectives.__getitem__, levels, begin, weights.__getitem__, theirs[-1][1])
-    return _row(theirs, mine, prepared, terms_at(size))
+    return _row(theirs, mine, prepared, terms)
+
+
+def _beside(
+    minimised: list[Term], compared: list[Term], model: Network
+) -> tuple[Objective, list[float]]:
+    """Return an objective that watches other terms, and the weights of all in their loss."""
+    watched = [dataclasses.replace(term, weight=0.0) for term in compared]
+    weights = [0.0] * len(minimised) + [term.weight for term in compared]
+    return Objective(model, [*minimised, *watched]), weights
 
 
 def _levels(size: tuple[int, int], evaluations: int) -> list[Level]:
-    """Return the sizes of ours; at the last it may take as long as it needs."""
+    """Return the sizes of ours, at the last of which it may take as long as it needs."""
     coarse = coarse_to_fine(size, evaluations, smallest=min(size) // 8)[:-1]
     return [*coarse, Level(size, evaluations)]
 

@@ -12,12 +12,15 @@ from .procedure import Procedure, chosen_model, description, shown
 
 # Fields that are no settings, or told otherwise.
 APART = ("name", "task", "paper", "notes", "network", "pixels", "measured", "elsewhere")
-OF_STYLE = ("style_layers", "content_layers", "content_weight", "content_divisor", "start")
+OF_STYLE = (
+    *("style_layers", "content_layers", "content_weight", "content_divisor", "start"),
+    "approached",
+)
 OF_TEXTURES = ("layers", "spectrum", "spectrum_loss", "grey", "histogram", "reduction")
 # What is meant where nothing is said.
 USUAL = {
     "noise": "noise with the mean and covariance of the exemplar's colours",
-    "optimiser": "the engine's own L-BFGS (20 pairs, backtracking)",
+    "optimiser": "the engine's own L-BFGS (40 pairs, backtracking)",
     "stages": "from coarse to fine",
 }
 # Settings that say nothing when they have these values.
@@ -30,6 +33,7 @@ IDLE = {
     "multiple": 1,
     "reduction": "bicubic",
     "spectrum_loss": "bands",
+    "approached": False,
 }
 
 
@@ -103,7 +107,7 @@ def record(
 def summary(preset: Mapping[str, Any]) -> str:
     """Return a record of a preset in one line."""
     differences = ", ".join(preset["differences"])
-    return f"{preset['name']} {f'with {differences}' if differences else 'as published'}"
+    return f"{preset['name']} {f'with {differences}' if differences else 'with nothing changed'}"
 
 
 def numbers(preset: Procedure) -> dict[str, str]:

@@ -19,6 +19,7 @@ from ..models.network import Network
 from ..models.registry import load_model
 from ..models.vgg import normalised
 from . import setup
+from .approach import approaching
 from .measures import spectrum_of
 from .objective import PixelTerm, out_of_range
 from .optimisers import Optimiser, TorchLBFGS
@@ -157,6 +158,8 @@ class Procedure:
         Of the pixels: one of `published.BOUNDS`.
     stages : Stages, optional
         From coarse to fine as `coarse_to_fine` says when left out.
+    approached : bool
+        Where a style transfer has no stages: go to its loss as `approach` says, by others.
     noise : Noise, optional
         What is begun with; when left out, noise with the mean and covariance of the colours.
     optimiser : Optimiser, optional
@@ -194,6 +197,7 @@ class Procedure:
     range_weight: float = 10.0
     bounds: str | None = None
     stages: Stages | None = None
+    approached: bool = False
     noise: Noise | None = None
     optimiser: Optimiser | None = None
     style_size: str = "area"
@@ -214,6 +218,8 @@ class Procedure:
 
     def levels(self, size: tuple[int, int]) -> tuple[Level, ...]:
         """Return the sizes worked at, up to that of the picture, and the evaluations of each."""
+        if self.approached:
+            return approaching(size, self.evaluations)
         if self.stages is None:
             found = coarse_to_fine(size, self.evaluations)
             return with_approach(found) if self.task == "texture" else found
@@ -264,6 +270,11 @@ class Procedure:
         """Raise ValueError for settings that do not go together, or with so many such pictures."""
         if self.spectrum < 0:
             raise ValueError(f"spectrum must not be negative; got {self.spectrum}")
+        if self.approached and (self.published or self.task != "style"):
+            raise ValueError(
+                "only a style transfer without stages can be approached: approached=False, or "
+                "task='style' and stages=None"
+            )
         if any(side % self.multiple for side in size):
             raise ValueError(
                 f"the sides of a picture of {self.name} are multiples of {self.multiple}; got "

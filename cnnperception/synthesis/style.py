@@ -13,6 +13,7 @@ from .. import images as image_files
 from ..models.interface import VisionModel, resolve_layers
 from . import colour as colours
 from . import guidance, setup
+from .approach import BALANCED, held, is_on_the_way
 from .objective import Objective, PixelTerm, Term, match, total_variation, unchanged
 from .overrides import record, settled, suited
 from .presets import DEFAULT
@@ -62,7 +63,8 @@ def stylize(
         Of any size. The result has something of each of several.
     preset : str or Procedure
         Where what is left out below comes from: "default" is the engine's own; "gatys2016" and
-        "gatys2017-hr" are papers to the letter. What is given in place of a preset's is in
+        "gatys2017-hr" are papers to the letter; "gatys2016-fast" has the loss of the first, which
+        it reaches by the engine's search. What is given in place of a preset's is in
         `provenance["preset"]["differences"]`.
     model : VisionModel, optional
         The preset's when left out; of "default", the embedded random filters.
@@ -147,11 +149,15 @@ def stylize(
     height, width = setup.size_of(None, scene)
     settings.check((height, width), 1)
     given = setup.prepare(start, model, "start") if isinstance(start, Tensor) else None
-    measure = setup.measure(settings.statistic)
+    way = dataclasses.replace(
+        settings,
+        statistic=BALANCED.get(settings.statistic, settings.statistic),
+        fitting_layers=True,
+    )
     levels = tuple(schedule or settings.levels((height, width)))
     wanted, drawings = _coloured(colour, scene, paintings)
     composed, usual = composed_at, "the size of the result"
-    if not settings.published:
+    if not (settings.published or settings.approached):
         composed = composed_at or setup.composition(model, scene_layers)
         usual = "what suits the model"
 
@@ -163,14 +169,19 @@ def stylize(
 
     def objective_at(index: int) -> Objective:
         sizes = halvings(levels[index].size, composed or min(levels[index].size))
-        finest, *coarser = (asked(size, size == sizes[-1], size == sizes[0]) for size in sizes)
+        finest, *coarser = (
+            asked(index, size, size == sizes[-1], size == sizes[0]) for size in sizes
+        )
         return dataclasses.replace(finest, coarser=tuple(zip(sizes[1:], coarser, strict=True)))
 
-    def asked(size: tuple[int, int], composes: bool, finest: bool) -> Objective:
+    def asked(index: int, size: tuple[int, int], composes: bool, finest: bool) -> Objective:
+        on_the_way = settings.approached and is_on_the_way(levels, index)
+        chosen = way if on_the_way else settings
+        measure = setup.measure(chosen.statistic)
         kept = scene_layers if composes and settings.content_weight else ()
         pictures = [drawn(number, size) for number in range(len(drawings))]
         fitting = [
-            settings.fitting(model, layers, picture)
+            chosen.fitting(model, layers, picture)
             for layers, picture in zip(paint_layers, pictures, strict=True)
         ]
         layers = [*(layer for some in fitting for layer in some), *kept]
@@ -189,7 +200,8 @@ def stylize(
         if kept:
             seen = image_files.resize(wanted, size)
             keep = match("content", model, kept, unchanged, seen, tiles=tiles)
-            terms += Loss(settings.content_divisor, settings.content_weight).weighed(keep)
+            keep = Loss(settings.content_divisor, settings.content_weight).weighed(keep)
+            terms += held(keep, terms, levels, index) if on_the_way else keep
         limits = settings.limits(pictures[0]) if finest else []
         if smoothness and finest:
             limits.append(PixelTerm("smoothness", total_variation, smoothness))
@@ -266,6 +278,7 @@ def _check(
     smoothness: float,
     composed_at: int | None,
 ) -> None:
+    setup.measure(settings.statistic)  # raises
     if settings.start not in ("content", "noise"):
         raise ValueError(f"start must be 'content', 'noise' or an image; got {settings.start!r}")
     if colour not in COLOURS:
