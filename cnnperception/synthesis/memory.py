@@ -129,7 +129,7 @@ def has_room_for_anchor(
 
 
 def history_for(start: Tensor, memory: int | None = None) -> int:
-    """Return how many pairs L-BFGS can keep of images: 40, or fewer of very large ones."""
+    """Return how many pairs L-BFGS can keep of images: `HISTORY`, or fewer of large ones."""
     pair = 2 * start.numel() * start.element_size()
     return max(FEWEST_PAIRS, min(HISTORY, int(_budget(memory, start.device) / 2 / pair)))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..models.interface import VisionModel
+from .memory import HISTORY
 from .presets import DEFAULT, PUBLISHED, named, of_that_size, pictures
 from .procedure import Procedure, chosen_model, description, shown
 
@@ -20,7 +21,7 @@ OF_TEXTURES = ("layers", "spectrum", "spectrum_loss", "grey", "histogram", "redu
 # What is meant where nothing is said.
 USUAL = {
     "noise": "noise with the mean and covariance of the exemplar's colours",
-    "optimiser": "the engine's own L-BFGS (40 pairs, backtracking)",
+    "optimiser": f"the engine's own L-BFGS ({HISTORY} pairs, backtracking)",
     "stages": "from coarse to fine",
 }
 # Settings that say nothing when they have these values.

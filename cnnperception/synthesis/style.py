@@ -175,8 +175,7 @@ def stylize(
         return dataclasses.replace(finest, coarser=tuple(zip(sizes[1:], coarser, strict=True)))
 
     def asked(index: int, size: tuple[int, int], composes: bool, finest: bool) -> Objective:
-        on_the_way = settings.approached and is_on_the_way(levels, index)
-        chosen = way if on_the_way else settings
+        chosen = way if settings.approached and is_on_the_way(levels, index) else settings
         measure = setup.measure(chosen.statistic)
         kept = scene_layers if composes and settings.content_weight else ()
         pictures = [drawn(number, size) for number in range(len(drawings))]
@@ -201,7 +200,7 @@ def stylize(
             seen = image_files.resize(wanted, size)
             keep = match("content", model, kept, unchanged, seen, tiles=tiles)
             keep = Loss(settings.content_divisor, settings.content_weight).weighed(keep)
-            terms += held(keep, terms, levels, index) if on_the_way else keep
+            terms += held(keep, terms, levels, index) if settings.approached else keep
         limits = settings.limits(pictures[0]) if finest else []
         if smoothness and finest:
             limits.append(PixelTerm("smoothness", total_variation, smoothness))
