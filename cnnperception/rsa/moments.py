@@ -18,6 +18,8 @@ METHODS = ("cosine", "corr", "cosine_cov", "corr_cov")
 
 # A variance below this share of the mean square is rounding.
 _ROUNDING = 1e-13
+# Values of products of RDMs at once: what stays in a processor's cache.
+_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,13 @@ def moments(
     if method.endswith("_cov"):
         metric = _WhitenedProducts(stack, weights, centred, pairs, counts)
     own = metric.own()
-    between_subjects = metric.between(second, second)
-    between_subjects.diagonal(dim1=1, dim2=2).copy_(own[:, second])
+    among_subjects = metric.among(second)
+    among_subjects.diagonal(dim1=1, dim2=2).copy_(own[:, second])
     return Moments(
         cross=metric.between(first, second),
         own=own[:, first],
-        subjects=between_subjects,
-        blocks=[metric.between(slice(*block), slice(*block)) for block in blocks],
+        subjects=among_subjects,
+        blocks=[metric.among(slice(*block)) for block in blocks],
         scale=(plain.own()[:, second] / weights.sum(dim=1, keepdim=True)).sqrt(),
     )
 
@@ -148,6 +150,22 @@ class _Products:
         """Return the products of some RDMs with others."""
         products = (self.stack[a, None] * self.stack[None, b]).flatten(0, 1)
         found = (self.weights @ products.T).unflatten(1, (self.stack[a].shape[0], -1))
+        return self._corrected(found, a, b)
+
+    def among(self, a: slice) -> Tensor:
+        """Return the products of some RDMs with each other, computed once a pair of RDMs."""
+        stack = self.stack[a]
+        i, j = torch.triu_indices(len(stack), len(stack), device=stack.device)
+        few = max(1, _AT_ONCE // stack.shape[1])
+        once = [
+            self.weights @ (stack[k] * stack[m]).T
+            for k, m in zip(i.split(few), j.split(few), strict=True)
+        ]
+        found = self.weights.new_empty((len(self.weights), len(stack), len(stack)))
+        found[:, i, j] = found[:, j, i] = torch.cat(once, dim=1)
+        return self._corrected(found, a, a)
+
+    def _corrected(self, found: Tensor, a: slice, b: slice) -> Tensor:
         found = found - self._shared(a, b)
         if not self.centred:
             return found
