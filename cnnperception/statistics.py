@@ -44,9 +44,11 @@ def product_sums(features: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns
     -------
     Tensor, shape (batch, channel, channel)
+        At least float32. The gradient of features in bfloat16 is computed in bfloat16.
     """
-    wide = _wide(features)
-    products: Tensor = _Products.apply(wide, None if weights is None else weights.to(wide))
+    if features.dtype == torch.float16:
+        features = features.float()  # has not the range for what comes back
+    products: Tensor = _Products.apply(features, weights)
     return products
 
 
@@ -82,6 +84,11 @@ def channel_covariance(features: Tensor) -> Tensor:
     return centred @ centred.transpose(1, 2) / flat.shape[2]
 
 
+def at_least_single(features: Tensor) -> Tensor:
+    """Return features in float32 where they were in half precision."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
 def flatten(features: Tensor) -> Tensor:
     """Return one vector an image: (batch, ...) to (batch, unit)."""
     return features.flatten(start_dim=1)
@@ -103,8 +110,8 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def forward(features: Tensor, weights: Tensor | None) -> Tensor:
-        flat = features.flatten(2)
-        weighted = flat if weights is None else flat * weights.flatten()
+        flat = _wide(features).flatten(2)
+        weighted = flat if weights is None else flat * weights.to(flat).flatten()
         return weighted @ flat.mT
 
     @staticmethod
@@ -114,13 +121,13 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         features, weights = ctx.saved_tensors
-        both = gradients[0] + gradients[0].mT
+        both = (gradients[0] + gradients[0].mT).to(features)
         if features.stride(1) == 1:  # channels innermost
             rows = features.permute(0, 2, 3, 1)
             back = (rows.flatten(1, 2) @ both).view(rows.shape).permute(0, 3, 1, 2)
         else:
             back = (both @ features.flatten(2)).view(features.shape)
-        return back if weights is None else back * weights, None
+        return back if weights is None else back * weights.to(back), None
 
 
 def _positions(features: Tensor) -> Tensor:
@@ -134,4 +141,4 @@ def _wide(features: Tensor) -> Tensor:
             f"got {tuple(features.shape)}: this layer has no positions"
         )
     # Sums over thousands of positions lose too much in half precision.
-    return features if features.dtype == torch.float64 else features.float()
+    return at_least_single(features)

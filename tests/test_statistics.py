@@ -54,6 +54,16 @@ def test_gram_sums_half_precision_in_single() -> None:
     assert cp.gram(features).item() == pytest.approx(10_000, rel=1e-3)
 
 
+def test_products_of_bfloat16_are_summed_in_single() -> None:
+    features = _features(0, (2, 5, 60, 70)).to(torch.bfloat16)
+    weights = _features(1, (60, 70)).abs()
+    for weighing in (None, weights):
+        found = statistics.product_sums(features, weighing)
+        assert found.dtype == torch.float32
+        expected = statistics.product_sums(features.double(), weighing).float()
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-2)
+
+
 @pytest.mark.parametrize("statistic", [cp.gram, cp.channel_mean, cp.channel_covariance])
 def test_gradients_equal_finite_differences(statistic) -> None:
     features = _features(4, (1, 3, 4, 3)).requires_grad_()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import runtime
-from ..statistics import flatten, product_sums
+from ..statistics import at_least_single, flatten, product_sums
 from .objective import Measure, balanced_gram, plain_gram, unchanged, whitened_gram
 from .tiling import PositionMeasure, Statistic
 
@@ -28,7 +28,8 @@ LEAST_VARIANCE = 1e-4  # of the mean variance of the channels: added to every ch
 
 def _moments(features: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the sums over positions of the features and of their products, side by side."""
-    weighted = features if weights is None else features * weights.to(features)
+    wide = at_least_single(features)
+    weighted = wide if weights is None else wide * weights.to(wide)
     sums = weighted.flatten(2).sum(dim=2)
     return torch.cat([sums[:, :, None], product_sums(features, weights)], dim=2)
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from .. import runtime
 from ..models.interface import VisionModel, wrap_around
-from ..statistics import channel_covariance, flatten, product_sums
+from ..statistics import at_least_single, channel_covariance, flatten, product_sums
 from .resampling import resampled
 from .solver import Precondition, unpreconditioned
 from .tiling import (
     EachPosition,
     PositionMeasure,
+    PositionStatistic,
     Statistic,
     Tiles,
     distinct_layers,
@@ -64,7 +65,11 @@ class Term:
         Relative to the target, so that a weight means the same at every image size and layer
         width: 0 is a perfect match and 1 what a statistic of all zeros would have.
         """
-        return self.distance_to_target(self.statistic(features))
+        # Only sums over positions take features in half precision.
+        summed = isinstance(self.statistic, PositionStatistic)
+        return self.distance_to_target(
+            self.statistic(features if summed else at_least_single(features))
+        )
 
     def distance_to_target(self, statistic: Tensor) -> Tensor:
         """Return the loss of a statistic that is known."""

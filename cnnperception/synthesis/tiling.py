@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .. import runtime
 from ..models.interface import VisionModel, receptive_field
+from ..statistics import at_least_single
 
 Statistic = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-3  # of the largest response: by how much a tile's may differ
@@ -46,8 +47,9 @@ class PositionStatistic:
     Attributes
     ----------
     sums : callable
-        Features (batch, channel, height, width) -> their sums over positions (batch, ...). A
-        second argument, (height, width), weighs the positions.
+        Features (batch, channel, height, width), in half precision too -> their sums over
+        positions (batch, ...), at least in float32. A second argument, (height, width), weighs
+        the positions.
     finish : callable
         Means over positions (batch, ...) -> the statistic (batch, ...).
     """
@@ -186,16 +188,12 @@ def responses(
     layers: Sequence[str],
     precision: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
-    """Return a model's features, computed in a precision where torch deems it safe.
-
-    What is summed over positions afterwards is in float32 at least.
-    """
+    """Return a model's features, computed, and left, in a precision where torch deems it safe."""
     if precision == torch.float32:
         with runtime.full_precision(images.device):
             return model.features(images, layers)
     with torch.autocast(images.device.type, precision):
-        features = model.features(images, layers)
-    return {layer: response.float() for layer, response in features.items()}
+        return model.features(images, layers)
 
 
 def _own_features(
@@ -350,7 +348,7 @@ def _pixel_terms(objective: Objective, images: Tensor, losses: Tensor, weights: 
 def _each(term: Any, own: Tensor, tile: _Tile) -> Tensor:
     """Return a tile's share of a loss of features at every position, (batch,)."""
     target = term.target[(..., *tile.own(term.layer, own))]
-    difference = (term.statistic(own) - target).square().flatten(1).sum(dim=1)
+    difference = (term.statistic(at_least_single(own)) - target).square().flatten(1).sum(dim=1)
     return difference / term.size()
 
 

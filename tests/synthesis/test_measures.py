@@ -44,6 +44,22 @@ def test_a_term_is_zero_at_its_target_and_its_gradient_is_right(name: str) -> No
 
 
 @pytest.mark.parametrize("name", MEASURES)
+def test_features_in_bfloat16_have_the_loss_of_the_same_numbers_in_float32(name: str) -> None:
+    source = _features(1, 3, 9, 8).float()
+    statistic = MEASURES[name](source)
+    term = Term("x", "x", statistic, statistic(source))
+    rough = _features(2, 3, 9, 8, seed=1).to(torch.bfloat16).requires_grad_()
+    same = rough.detach().float().requires_grad_()
+    loss, expected = term.loss(rough), term.loss(same)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected)
+    (slope,) = torch.autograd.grad(loss.sum(), rough)
+    (precise,) = torch.autograd.grad(expected.sum(), same)
+    # Of the two factors of the product and of the product itself.
+    assert (slope.float() - precise).norm() < 3 * 2**-9 * precise.norm()
+
+
+@pytest.mark.parametrize("name", MEASURES)
 def test_images_of_a_batch_do_not_influence_each_other(name: str) -> None:
     source, batch = _features(1, 3, 12, 12), _features(3, 3, 12, 12, seed=2)
     statistic = MEASURES[name](source)
