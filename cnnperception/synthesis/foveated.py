@@ -15,12 +15,13 @@ from . import setup
 from .objective import Objective, PixelTerm, Term, in_colours_of, out_of_range
 from .pooled_statistics import pooled_terms
 from .pooling_windows import PoolingWindows, log_polar_windows
+from .position_statistics import PositionMeasure
 from .pyramid import Level
 from .result import SynthesisResult, warn_of_distances
 from .run import Running, synthesize
 from .solver import Precondition
 from .texture import noise_like
-from .tiling import PositionMeasure, responses
+from .tiling import responses
 
 FOVEA = 1 / 16  # of the image's shorter side: the radius that is kept
 STATISTICS = ("gram", "whitened-gram")

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from ..models.interface import VisionModel
 from .objective import Measure, Term
-from .tiling import PositionMeasure, responses
+from .position_statistics import PositionMeasure
+from .tiling import responses
 
 FEWEST_POSITIONS = 1.0  # of a layer, that a region must cover to have statistics there
 LARGEST_GRID = 4

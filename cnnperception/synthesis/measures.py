@@ -16,7 +16,7 @@ from torch.nn import functional
 from .. import runtime
 from ..statistics import at_least_single, flatten, product_sums
 from .objective import Measure, balanced_gram, plain_gram, unchanged, whitened_gram
-from .tiling import PositionMeasure, Statistic
+from .position_statistics import PositionMeasure, Statistic
 
 QUANTILES = 256  # at which distributions are compared
 SHIFTS = (0, 1, 2, 4, 8, 16)  # positions, of the shifted Gram matrices

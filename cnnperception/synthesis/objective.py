@@ -12,19 +12,10 @@ from torch import Tensor
 from .. import runtime
 from ..models.interface import VisionModel, wrap_around
 from ..statistics import at_least_single, channel_covariance, flatten, product_sums
+from .position_statistics import EachPosition, PositionMeasure, PositionStatistic, Statistic
 from .resampling import resampled
 from .solver import Precondition, unpreconditioned
-from .tiling import (
-    EachPosition,
-    PositionMeasure,
-    PositionStatistic,
-    Statistic,
-    Tiles,
-    distinct_layers,
-    evaluate_in_tiles,
-    measure_in_tiles,
-    responses,
-)
+from .tiling import Tiles, distinct_layers, evaluate_in_tiles, measure_in_tiles, responses
 
 # The source's features -> the statistic that a synthesis should share with it.
 Measure = Callable[[Tensor], Statistic]

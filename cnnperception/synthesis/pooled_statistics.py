@@ -13,7 +13,8 @@ from ..models.interface import VisionModel
 from ..statistics import gram
 from .objective import Term
 from .pooling_windows import PoolingWindows, at_positions
-from .tiling import PositionMeasure, responses
+from .position_statistics import PositionMeasure
+from .tiling import responses
 
 # A region as good as black has no structure to get right to within a share of itself.
 SMALLEST = 1e-2  # of the root mean square over regions: the least that an error is relative to
