@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cnnperception"
-GROUND = {"files", "runtime"}
+GROUND = {"files", "labels", "runtime"}
 # room -> the rooms it may import, beside itself and the ground floor
 ALLOWED: dict[str, set[str]] = {
     "files": set(),
+    "labels": set(),
     "runtime": set(),
     "images": set(),
     "statistics": set(),
