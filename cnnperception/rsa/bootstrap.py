@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..labels import present
+
 FACTORS = ("stimuli", "subjects")
 
 
@@ -63,11 +65,12 @@ def make_groups(
         if missing:
             raise ValueError(f"the group of {what} {missing[0]!r} is not given")
         labels = [labels[name] for name in members]
-    if len(labels) != len(members):
-        raise ValueError(f"there are {len(labels)} groups of {what} for {len(members)}")
-    names = tuple(dict.fromkeys(labels))
+    each = present(labels, f"groups of {what}")
+    if len(each) != len(members):
+        raise ValueError(f"there are {len(each)} groups of {what} for {len(members)}")
+    names = tuple(dict.fromkeys(each))
     number = {name: place for place, name in enumerate(names)}
-    return Groups(names, np.array([number[label] for label in labels]))
+    return Groups(names, np.array([number[label] for label in each]))
 
 
 def draw_resamples(

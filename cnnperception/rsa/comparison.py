@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.stats import kendalltau, rankdata
 
 from . import kernels
-from .labels import select, stimuli_of_pairs, stimulus_ids
+from .labels import is_square, select, stimuli_of_pairs, stimulus_ids
 from .whitening import whitened_cosine
 
 
@@ -88,6 +88,9 @@ def _stacks(rdms_a: Any, rdms_b: Any) -> tuple[np.ndarray, np.ndarray]:
         np.atleast_2d(np.asarray(r.transpose(..., "pair") if isinstance(r, xr.DataArray) else r))
         for r in (rdms_a, rdms_b)
     )
+    # Three RDMs of three stimuli can look like it by chance.
+    if any(len(one) > 3 and one.any() and is_square(one) for one in (a, b)):
+        raise ValueError("a square RDM is compared as pairs: use rsa.condensed on it first")
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"the RDMs have {a.shape[1]} and {b.shape[1]} pairs of stimuli")
     return a.astype(np.float64), b.astype(np.float64)

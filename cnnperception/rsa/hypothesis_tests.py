@@ -44,13 +44,16 @@ def bootstrap_above_zero(samples: np.ndarray) -> np.ndarray:
 def bootstrap_two_sided(differences: np.ndarray) -> np.ndarray:
     """Return twice the smaller share of bootstrap differences on one side of zero.
 
-    Ties are left out; 1/N is the smallest p-value (Schuett et al. 2023; as rsatoolbox).
+    Ties are left out; 1/N is the smallest p-value (Schuett et al. 2023; as rsatoolbox). NaN where
+    there are no samples.
 
     Parameters
     ----------
     differences : ndarray, shape (sample, ...)
     """
     count = len(differences)
+    if not count:
+        return np.full(differences.shape[1:], np.nan)
     untied = count - (differences == 0).sum(axis=0)
     below = np.divide(
         (differences < 0).sum(axis=0), untied, out=np.full(untied.shape, 0.5), where=untied > 0

@@ -14,7 +14,7 @@ import xarray as xr
 from . import folds
 from .bootstrap import FACTORS, Resamples, draw_resamples, make_groups
 from .flexible import Candidates, fit_weights
-from .labels import select, stimulus_ids
+from .labels import select, stack, stimulus_ids
 from .models import RDMModel, fixed
 from .resampled import METHODS, Problem, similarities_to_subjects
 from .results import result_table
@@ -101,8 +101,8 @@ def evaluate(
         other_model), each also adjusted for the number of tests, with _fdr and _holm;
         p_zero_best (model,), adjusted for having looked at the best model (maximum statistic);
         variance_pairs, variance_ceiling; evaluations (sample, model) and ceilings (sample,
-        bound), the resamples themselves (without bootstrap: the subjects). Settings and seed are
-        attributes.
+        bound), the resamples themselves (without bootstrap: the subjects, or the means of groups
+        of them). Settings and seed are attributes.
 
     Raises
     ------
@@ -197,13 +197,16 @@ def _named(models: Models) -> dict[str, RDMModel]:
     if isinstance(models, RDMModel):
         models = {models.kind: models}
     if isinstance(models, xr.DataArray):
-        stacked = (
-            models if "rdm" in models.dims else models.expand_dims(rdm=[str(models.name or 0)])
-        )
+        stacked = stack(models, "0")
         names = [str(name) for name in stacked["rdm"].to_numpy()]
         if len(set(names)) < len(names):
             raise ValueError("models must have different names: the coordinate 'rdm' repeats one")
         models = {name: stacked[number] for number, name in enumerate(names)}
+    if not isinstance(models, Mapping):
+        raise ValueError(
+            "models are a DataArray, a model of RDMs, or a mapping of names to these; got a "
+            f"{type(models).__name__}"
+        )
     if not models:
         raise ValueError("there are no models to evaluate")
     return {
@@ -223,8 +226,7 @@ def _problem(
     """Return the problem, whose rows are of which model, the subjects and the pairs left out."""
     if method not in METHODS:
         raise ValueError(f"cannot evaluate by {method!r}; there are {', '.join(METHODS)}")
-    if "rdm" not in data.dims:
-        data = data.expand_dims(rdm=["data"])
+    data = stack(data, "data")
     ids = stimulus_ids(data)
     rows = np.concatenate([_aligned(name, model.rdms, ids) for name, model in named.items()])
     values = data.transpose("rdm", "pair").to_numpy().astype(np.float64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,17 @@ import pandas as pd
 import xarray as xr
 
 from ..files import atomic_path
-from .labels import concat, condensed, labelled, select, square, stimulus_ids
+from .labels import concat, condensed, is_square, labelled, select, square, stack, stimulus_ids
 
 if TYPE_CHECKING:
     import rsatoolbox
 
 # rsatoolbox's name of each metric.
 _MEASURES = {"euclidean": "squared euclidean", "mahalanobis": "squared mahalanobis"}
+# What an array of a .npz cannot be called: arguments of `np.savez`, and the ids.
+_TAKEN = ("file", "allow_pickle", "stimulus")
+# How missing dissimilarities are written in tables.
+_GAPS = ("", "NA", "N/A", "NULL", "null", "None")
 
 
 # ---- rsatoolbox ----
@@ -36,8 +42,7 @@ def to_rsatoolbox(rdms: xr.DataArray) -> rsatoolbox.rdm.RDMs:
     """
     import rsatoolbox
 
-    stacked = rdms if "rdm" in rdms.dims else rdms.expand_dims("rdm")
-    stacked = stacked.transpose("rdm", "pair")
+    stacked = stack(rdms, "0").transpose("rdm", "pair")
     descriptors = {
         str(name): [str(value) for value in values.to_numpy()]
         for name, values in stacked.coords.items()
@@ -61,17 +66,17 @@ def from_rsatoolbox(
     ----------
     rdms : rsatoolbox.rdm.RDMs
     stimulus_descriptor : str, optional
-        The pattern descriptor that holds the ids; `stimulus_id`, `conds`, `stimuli` or `index`,
-        whichever there is first, when left out.
+        The pattern descriptor that holds the ids; when left out, `stimulus_id`, `conds` or
+        `stimuli`, whichever there is first, or the only other one that repeats nothing;
+        `index`, the place, where there is none.
 
     Raises
     ------
     ValueError
-        When there is no such descriptor, or its ids are not unique.
+        When there is no such descriptor, it is not clear which, or its ids are not unique.
     """
     known = rdms.pattern_descriptors
-    usual = ("stimulus_id", "conds", "stimuli", "index")
-    name = stimulus_descriptor or next((n for n in usual if n in known), None)
+    name = stimulus_descriptor or _descriptor(known)
     if name not in known:
         raise ValueError(f"no pattern descriptor is called {name!r}; there are {', '.join(known)}")
     ids = [str(value) for value in known[name]]
@@ -87,6 +92,21 @@ def from_rsatoolbox(
     measure = rdms.dissimilarity_measure
     attrs = {"metric": back.get(measure, measure)} if measure else {}
     return array.assign_coords({"rdm": names, **coordinates}).assign_attrs(attrs)
+
+
+def _descriptor(known: Mapping[str, Sequence[Any]]) -> str:
+    usual = [name for name in ("stimulus_id", "conds", "stimuli") if name in known]
+    others = [
+        name
+        for name, values in known.items()
+        if name != "index" and len({str(value) for value in values}) == len(values)
+    ]
+    if not usual and len(others) > 1:
+        raise ValueError(
+            f"which pattern descriptor holds the ids of the stimuli? There are "
+            f"{', '.join(others)}: name one as stimulus_descriptor"
+        )
+    return next(iter([*usual, *others, "index"]))
 
 
 def to_rsatoolbox_dataset(patterns: xr.DataArray) -> rsatoolbox.data.Dataset:
@@ -186,7 +206,8 @@ def from_neuroids(assembly: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray, dims (stimulus, neuroid)
-        Stimuli in the order of their first presentation; coordinates along neuroid are kept.
+        Stimuli in the order of their first presentation; coordinates along neuroid are kept. NaN
+        only where a stimulus has no presentation with a value.
 
     Raises
     ------
@@ -208,7 +229,10 @@ def from_neuroids(assembly: xr.DataArray) -> xr.DataArray:
     number = {name: place for place, name in enumerate(unique)}
     membership = np.zeros((len(unique), len(ids)))
     membership[[number[name] for name in ids], np.arange(len(ids))] = 1
-    means = membership / membership.sum(axis=1, keepdims=True) @ plain.to_numpy().astype(np.float64)
+    values = plain.to_numpy().astype(np.float64)
+    counts = membership @ ~np.isnan(values)
+    sums = membership @ np.nan_to_num(values)
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     kept = {
         str(name): ("neuroid", values.to_numpy())
         for name, values in plain.coords.items()
@@ -252,18 +276,27 @@ def read_rdms(path: str | os.PathLike[str], ids: list[str] | None = None) -> xr.
         return rdms if ids is None else select(rdms, ids)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+    except (KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{source} is damaged, or holds no RDMs ({error})") from error
 
 
 def write_rdms(path: str | os.PathLike[str], rdms: xr.DataArray) -> None:
-    """Write RDMs to .nc (all of it), .npz (an array an RDM, and `stimulus`) or .csv (one RDM)."""
+    """Write RDMs to .nc (all of it), .npz (an array an RDM, and `stimulus`) or .csv (one RDM).
+
+    Raises
+    ------
+    ValueError
+        For another kind of file, several RDMs to a .csv, or names that a .npz cannot tell apart.
+    """
     target = Path(path)
-    stacked = rdms if "rdm" in rdms.dims else rdms.expand_dims(rdm=[str(rdms.name or "rdm")])
+    stacked = stack(rdms, "rdm")
     # Without a coordinate the rows are numbered.
     names = [str(name) for name in stacked["rdm"].to_numpy()]
     with atomic_path(target) as temporary:
         if target.suffix == ".nc":
             stacked.to_dataset(name="rdm_values").to_netcdf(temporary, engine="h5netcdf")
         elif target.suffix == ".npz":
+            _check_names(names)
             arrays: dict[str, Any] = dict(zip(names, stacked.to_numpy(), strict=True))
             np.savez(temporary, stimulus=np.array(stimulus_ids(rdms)), **arrays)
         elif target.suffix == ".csv":
@@ -275,16 +308,27 @@ def write_rdms(path: str | os.PathLike[str], rdms: xr.DataArray) -> None:
             raise ValueError(f"{target}: RDMs are written as .nc, .npz or .csv")
 
 
+def _check_names(names: list[str]) -> None:
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"a .npz needs RDMs of different names; {repeated[0]!r} comes twice")
+    taken = [name for name in names if name in _TAKEN]
+    if taken:
+        raise ValueError(f"in a .npz no RDM can be called {taken[0]!r}; write .nc")
+
+
 def _read_csv(path: Path, ids: list[str] | None) -> xr.DataArray:
-    table = pd.read_csv(path, index_col=0)
-    table.index, table.columns = table.index.astype(str), table.columns.astype(str)
+    # As text: the ids of stimuli may look like numbers (001) or like gaps (NA).
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = table.set_index(table.columns[0])
     missing = [name for name in ids or [] if name not in table.index]
     if missing:
         raise ValueError(f"there is no row for stimulus {missing[0]!r}")
     names = list(table.index)
     if set(names) != set(table.columns):
         raise ValueError("the rows and columns of a square RDM must be of the same stimuli")
-    return concat({path.stem: condensed(table.loc[:, names].to_numpy(float), names)})
+    values = table.loc[:, names].replace(list(_GAPS), "nan").to_numpy(float)
+    return concat({path.stem: condensed(values, names)})
 
 
 def _read_npy(path: Path, ids: list[str] | None) -> xr.DataArray:
@@ -306,13 +350,21 @@ def _read_netcdf(path: Path, ids: list[str] | None) -> xr.DataArray:
     with xr.open_dataset(path, engine="h5netcdf") as content:
         if "rdm_values" not in content:
             raise ValueError("it has no variable rdm_values")
-        return content["rdm_values"].load()
+        rdms = content["rdm_values"].load()
+    stimulus_ids(rdms)
+    return rdms
 
 
 def _read_hdf5(path: Path, ids: list[str] | None) -> xr.DataArray:
     import rsatoolbox
 
-    return from_rsatoolbox(rsatoolbox.rdm.load_rdm(str(path), file_type="hdf5"))
+    rdms = rsatoolbox.rdm.load_rdm(str(path), file_type="hdf5")
+    holding = (
+        name
+        for name, values in rdms.pattern_descriptors.items()
+        if ids is not None and set(ids) <= {str(value) for value in values}
+    )
+    return from_rsatoolbox(rdms, next(holding, None))
 
 
 _READERS = {
@@ -329,10 +381,6 @@ def _stack(name: str, values: np.ndarray, ids: list[str] | None) -> xr.DataArray
     """Return an array of one RDM or several, square or of pairs, as (rdm, pair)."""
     if not np.issubdtype(values.dtype, np.number) or values.ndim not in (1, 2, 3):
         raise ValueError(f"{name!r} is no RDM: an array {values.shape} of {values.dtype}")
-    one = values.ndim == 1 or (values.ndim == 2 and _square(values))
+    one = values.ndim == 1 or is_square(values)
     rdms = [condensed(v, ids) for v in (values[None] if one else values)]
     return concat({name if one else f"{name} {n + 1}": rdm for n, rdm in enumerate(rdms)})
-
-
-def _square(values: np.ndarray) -> bool:
-    return values.shape[0] == values.shape[1] and not values.diagonal().any()

@@ -16,7 +16,7 @@ import xarray as xr
 from scipy import linalg, optimize
 from torch import Tensor
 
-from .labels import concat
+from .labels import concat, stack
 
 Products = Callable[[], tuple[Tensor, Tensor]]
 Fit = Callable[[Tensor, Products], Tensor]
@@ -101,8 +101,7 @@ def _candidates(
 ) -> xr.DataArray:
     if not isinstance(rdms, xr.DataArray):
         rdms = concat(rdms)
-    elif "rdm" not in rdms.dims:
-        rdms = rdms.expand_dims(rdm=[str(rdms.name or 0)])
+    rdms = stack(rdms, "0")
     count = rdms.sizes["rdm"]
     if count < fewest or (most is not None and count > most):
         wanted = "one RDM" if most == 1 else f"{fewest} RDMs or more"

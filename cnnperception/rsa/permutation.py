@@ -43,7 +43,8 @@ def permutation_test(
     Raises
     ------
     ValueError
-        For missing pairs, fewer than one permutation, or a distance as the method.
+        For several RDMs, missing pairs, RDMs that do not vary, fewer than one permutation, or a
+        distance as the method.
 
     Notes
     -----
@@ -54,6 +55,9 @@ def permutation_test(
         raise ValueError("'bures_metric' is a distance: test with 'bures'")
     if n_permutations < 1:
         raise ValueError(f"n_permutations must be 1 or more; got {n_permutations}")
+    for rdm in (rdm_a, rdm_b):
+        if rdm.size != rdm.sizes["pair"]:
+            raise ValueError(f"it tests one RDM with one other; got the shape {rdm.shape}")
     ids = stimulus_ids(rdm_a)
     if set(ids) != set(stimulus_ids(rdm_b)):
         raise ValueError("the RDMs are of different stimuli")
@@ -62,6 +66,8 @@ def permutation_test(
         raise ValueError("permuting labels needs every pair of stimuli: some are NaN")
     i, j = np.triu_indices(len(ids), 1)
     observed = float(compare(a[i, j][None], b, method)[0, 0])
+    if np.isnan(observed):
+        raise ValueError(f"the RDMs have no similarity by {method!r}: one of them does not vary")
     rng = np.random.default_rng(seed)
     size = max(1, _VALUES // len(i))
     parts = []

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ..labels import listed
 from . import crossvalidated, dissimilarities
 from .labels import labelled
 
@@ -86,12 +87,11 @@ def rdm(
     if metric not in METRICS:
         raise ValueError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
     _check_used(metric, folds=folds, precision=precision)
-    if (
-        stimulus_ids is None
-        and isinstance(patterns, xr.DataArray)
-        and "stimulus" in patterns.coords
-    ):
-        stimulus_ids = [str(name) for name in patterns["stimulus"].to_numpy()]
+    if isinstance(patterns, xr.DataArray):
+        if "stimulus" in patterns.dims:
+            patterns = patterns.transpose("stimulus", ...)
+        if stimulus_ids is None and "stimulus" in patterns.coords:
+            stimulus_ids = listed(patterns["stimulus"])
     matrix = _matrix(patterns, device)
     ids, stimuli = _numbered(stimulus_ids, len(matrix))
     if len(ids) < 2:
@@ -138,7 +138,7 @@ def _across_folds(
     else:
         if len(folds) != len(matrix):
             raise ValueError(f"there are {len(folds)} folds for {len(matrix)} measurements")
-        unique, numbers = np.unique(np.asarray(folds), return_inverse=True)
+        unique, numbers = np.unique(np.asarray(listed(folds)), return_inverse=True)
         names = unique.tolist()
     if len(names) < 2:
         raise ValueError(f"{metric!r} needs two independent folds or more; got {len(names)}")
@@ -165,7 +165,9 @@ def _check_used(metric: str, **arguments: Any) -> None:
 
 def _matrix(patterns: Any, device: str | torch.device) -> Tensor:
     if not isinstance(patterns, Tensor):
-        patterns = torch.as_tensor(np.ascontiguousarray(patterns))
+        array = np.ascontiguousarray(patterns)
+        # torch has no numbers of another byte order.
+        patterns = torch.as_tensor(array.astype(array.dtype.newbyteorder("="), copy=False))
     if patterns.ndim < 2:
         raise ValueError(f"patterns must be (stimulus, channel); got {tuple(patterns.shape)}")
     # MPS has no double precision.
@@ -175,7 +177,7 @@ def _matrix(patterns: Any, device: str | torch.device) -> Tensor:
 
 def _numbered(ids: Sequence[Any] | None, count: int) -> tuple[list[str], np.ndarray]:
     """Return the stimuli in the order of their first measurement, and the number of each row."""
-    names = [str(name) for name in (range(count) if ids is None else ids)]
+    names = [str(name) for name in (range(count) if ids is None else listed(ids))]
     if len(names) != count:
         raise ValueError(f"there are {len(names)} stimulus ids for {count} patterns")
     number = {name: place for place, name in enumerate(dict.fromkeys(names))}

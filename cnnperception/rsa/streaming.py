@@ -12,15 +12,19 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from .. import runtime
 from ..files import write_json
+from ..labels import listed
 
 VALUES = "dissimilarities.npy"
 STATUS = "rdm.json"
 # Bytes of the patterns of two blocks of stimuli, and of a piece of them in float64.
 BLOCK_BYTES = 2**31
 _PIECE_BYTES = 2**28
+# Patterns by which a run that goes on knows that they are the same as before.
+_SAMPLED = 32
 
 # How the products of centred or plain patterns become dissimilarities: from the product of two
 # blocks of stimuli, their squared lengths and the number of channels.
@@ -57,7 +61,8 @@ def stream_rdm(
     """Compute an RDM of patterns that are read as they are needed, and write it to a folder.
 
     Two blocks of stimuli are in memory at a time. A run that was killed goes on with the first
-    pair of blocks that is not written.
+    pair of blocks that is not written; that the patterns are still the same is seen from 32 of
+    them, evenly spaced.
 
     Parameters
     ----------
@@ -87,6 +92,10 @@ def stream_rdm(
     """
     if metric not in METRICS:
         raise ValueError(f"cannot stream {metric!r}; there are {', '.join(METRICS)}")
+    if isinstance(patterns, Tensor):
+        patterns = patterns.detach().cpu().numpy()
+    if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.dims[1:]:
+        raise ValueError(f"patterns must be (stimulus, ...); got the dims {patterns.dims}")
     count, channels = patterns.shape[0], int(np.prod(patterns.shape[1:]))
     if count < 2 or not channels:
         raise ValueError(f"an RDM needs two stimuli or more with channels; got {patterns.shape}")
@@ -167,8 +176,9 @@ def _ids(patterns: Any, stimulus_ids: Sequence[Any] | None) -> list[str]:
         and isinstance(patterns, xr.DataArray)
         and "stimulus" in patterns.coords
     ):
-        stimulus_ids = patterns["stimulus"].to_numpy().tolist()
-    names = [str(n) for n in (range(patterns.shape[0]) if stimulus_ids is None else stimulus_ids)]
+        stimulus_ids = listed(patterns["stimulus"])
+    given = range(patterns.shape[0]) if stimulus_ids is None else listed(stimulus_ids)
+    names = [str(name) for name in given]
     if len(names) != patterns.shape[0]:
         raise ValueError(f"there are {len(names)} stimulus ids for {patterns.shape[0]} patterns")
     if len(set(names)) < len(names):
@@ -177,9 +187,12 @@ def _ids(patterns: Any, stimulus_ids: Sequence[Any] | None) -> list[str]:
 
 
 def _sample(patterns: Any) -> str:
-    """Return a hash of the first and the last pattern: other data under the same ids show."""
-    ends = [np.ascontiguousarray(_dense(patterns[part])) for part in (slice(0, 1), slice(-1, None))]
-    return hashlib.sha256(b"".join(end.tobytes() for end in ends)).hexdigest()
+    """Return a hash of patterns from the first to the last: other data under the same ids show."""
+    places = np.unique(np.linspace(0, patterns.shape[0] - 1, _SAMPLED).astype(int))
+    found = hashlib.sha256()
+    for place in places:
+        found.update(np.ascontiguousarray(_dense(patterns[place : place + 1])).tobytes())
+    return found.hexdigest()
 
 
 def _resume_or_create(

@@ -45,7 +45,10 @@ class Found:
 
 
 def without_resampling(plan: Plan) -> Found:
-    """Evaluate on all stimuli and subjects; the uncertainty is that of the mean over subjects."""
+    """Evaluate on all stimuli and subjects; the uncertainty is that of the mean over subjects.
+
+    A group of subjects counts as one, with the mean of its members.
+    """
     stimuli = np.ones((1, len(plan.groups.stimuli)), dtype=np.int64)
     subjects = np.ones((1, len(plan.groups.subjects)), dtype=np.int64)
     if plan.crossvalidated:
@@ -55,6 +58,8 @@ def without_resampling(plan: Plan) -> Found:
     ceilings = _plain(plan, stimuli, [subjects])[0].ceilings
     if plan.problem.fisher_z:
         of_subjects = np.arctanh(of_subjects)
+    members = plan.groups.subjects.indicator()
+    of_subjects = members / members.sum(axis=1, keepdims=True) @ of_subjects
     found = [Evaluations(of_subjects, ceilings)]
     count = len(of_subjects)
     if count < 2:

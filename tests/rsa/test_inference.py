@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rsatoolbox
 import rsatoolbox.inference.evaluate as toolbox
+import xarray as xr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -31,6 +32,13 @@ def problem(seed=0, stimuli=10, subjects=4, models=3, ties=False):
     if ties:
         of_models, of_subjects = np.round(of_models * 3), np.round(of_subjects * 3)
     return of_models, of_subjects
+
+
+def vary(rdms, counts):
+    """Return the samples of stimuli in which every RDM varies, (sample,)."""
+    a, b = np.triu_indices(counts.shape[1], 1)
+    there = (counts[:, a] > 0) & (counts[:, b] > 0)
+    return np.array([(np.ptp(rdms[:, pairs], axis=1) > 0).all() for pairs in there])
 
 
 def stack(values, letter="m"):
@@ -153,13 +161,14 @@ def test_random_problems_equal_rsatoolbox_sample_by_sample(
         )
     assert result.attrs["dropped_resamples"] == (~enough).sum()
     evaluations, ceilings = theirs(found, kind)
-    # Where an RDM does not vary in a resample, rsatoolbox has NaN.
+    # Where an RDM does not vary in a resample, rsatoolbox has NaN, or a similarity of rounding.
     mine = result["evaluations"].to_numpy()
     assert np.isfinite(mine).all()
-    defined = np.isfinite(evaluations[enough])
+    all_vary = vary(np.concatenate([of_models, of_subjects]), resamples.stimuli)[enough]
+    defined = all_vary[:, None] & np.isfinite(evaluations[enough])
     np.testing.assert_allclose(mine[defined], evaluations[enough][defined], **TIGHT)
     ours = result["ceilings"].to_numpy().T
-    known = two[enough] & np.isfinite(ceilings[:, enough]).all(0)
+    known = two[enough] & all_vary & np.isfinite(ceilings[:, enough]).all(0)
     np.testing.assert_allclose(ours[:, known], ceilings[:, enough][:, known], **TIGHT)
 
 
@@ -461,3 +470,49 @@ def test_other_stimuli_too_few_subjects_and_no_models_are_named():
     small = stack(of_models[:, :1]), stack(of_subjects[:, :1], "s")
     with pytest.raises(ValueError, match="three"):
         rsa.evaluate(*small)
+
+
+@pytest.mark.parametrize("test", ["t-test", "wilcoxon"])
+def test_without_resampling_groups_of_subjects_count_as_one_each(test):
+    of_models, of_subjects = problem(subjects=4)
+    repeated, sessions = np.repeat(of_subjects, 3, axis=0), np.repeat(list("abcd"), 3)
+    alone, grouped = (
+        rsa.evaluate(
+            stack(of_models), stack(values, "s"), bootstrap=None, test=test, subject_groups=groups
+        )
+        for values, groups in (
+            (of_subjects, None),
+            (repeated, xr.DataArray(sessions, dims="rdm")),
+        )
+    )
+    for name in ("similarity", "p_zero", "p_pairs", "ceiling_lower"):
+        np.testing.assert_allclose(grouped[name], alone[name], **TIGHT)
+    assert grouped.attrs["degrees_of_freedom"] == alone.attrs["degrees_of_freedom"] == 3
+
+
+def test_groups_that_are_missing_are_named():
+    of_models, of_subjects = problem(subjects=4)
+    with pytest.raises(ValueError, match="groups of subject are missing in 2 places"):
+        rsa.evaluate(
+            stack(of_models), stack(of_subjects, "s"), subject_groups=["a", np.nan, "b", None]
+        )
+
+
+def test_one_subject_has_a_bootstrap_test_without_that_of_the_ceiling():
+    of_models, of_subjects = problem(subjects=1)
+    with pytest.warns(UserWarning, match="noise ceiling"):
+        result = rsa.evaluate(
+            stack(of_models),
+            stack(of_subjects, "s"),
+            bootstrap="stimuli",
+            test="bootstrap",
+            n_boot=50,
+        )
+    assert np.isnan(result["p_ceiling"]).all()
+    assert np.isfinite(result["p_zero"]).all()
+
+
+def test_models_without_names_are_refused():
+    of_models, of_subjects = problem()
+    with pytest.raises(ValueError, match="mapping of names to these; got a list"):
+        rsa.evaluate([rsa.condensed(m) for m in of_models], stack(of_subjects, "s"))

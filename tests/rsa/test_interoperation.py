@@ -1,5 +1,6 @@
 """RDMs and patterns to and from other toolboxes and files."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,3 +171,83 @@ def test_files_that_are_something_else_are_named(tmp_path):
         rsa.read_rdms(tmp_path / "x.nc")
     with pytest.raises(ValueError, match="written as"):
         rsa.write_rdms(tmp_path / "x.txt", rdms())
+
+
+def test_what_rsatoolbox_sorted_by_another_descriptor_is_aligned_by_it(tmp_path):
+    patterns = np.random.default_rng(1).normal(size=(12, 20))
+    names = [f"im{k}" for k in range(1, 13)]
+    dataset = rsatoolbox.data.Dataset(patterns, obs_descriptors={"image": names})
+    theirs = rsatoolbox.rdm.calc_rdm(dataset, method="correlation", descriptor="image")
+    ours = rsa.rdm(patterns, stimulus_ids=names)
+    similarity = rsa.compare(rsa.from_rsatoolbox(theirs), ours, "corr")
+    np.testing.assert_allclose(similarity, 1.0)
+    theirs.pattern_descriptors["day"] = [f"day{k}" for k in range(12)]
+    with pytest.raises(ValueError, match="image, day: name one"):
+        rsa.from_rsatoolbox(theirs)
+    # Among several, the one that holds the ids that are asked for.
+    theirs.save(tmp_path / "theirs.h5", file_type="hdf5")
+    found = rsa.read_rdms(tmp_path / "theirs.h5", names)
+    np.testing.assert_allclose(rsa.compare(found, ours, "corr"), 1.0)
+
+
+def test_a_missing_presentation_leaves_a_neuroid_its_others():
+    values = np.random.default_rng(0).random((8, 5))
+    values[3, 2] = values[[0, 4], 1] = np.nan
+    assembly = xr.DataArray(
+        values,
+        dims=("presentation", "neuroid"),
+        coords={"stimulus_id": ("presentation", list("abcdabcd"))},
+    )
+    found = rsa.from_neuroids(assembly)
+    expected = assembly.groupby("stimulus_id").mean()
+    np.testing.assert_allclose(found, expected.sel(stimulus_id=found["stimulus"].to_numpy()))
+    assert np.isnan(found).sum() == 1
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".npz"])
+def test_one_rdm_keeps_its_name(tmp_path, suffix):
+    rsa.write_rdms(tmp_path / f"one{suffix}", rdms()[1])
+    assert rsa.read_rdms(tmp_path / f"one{suffix}")["rdm"].to_numpy().tolist() == ["subject 1"]
+    assert rsa.evaluate(rdms()[1], rdms(), bootstrap=None)["model"].to_numpy() == ["subject 1"]
+
+
+def test_names_that_an_npz_would_mix_up_are_refused(tmp_path):
+    twice = xr.concat([rdms(2), rdms(2)], "rdm")
+    with pytest.raises(ValueError, match="'subject 0' comes twice"):
+        rsa.write_rdms(tmp_path / "twice.npz", twice)
+    with pytest.raises(ValueError, match="can be called 'file'"):
+        rsa.write_rdms(tmp_path / "named.npz", rdms(1).assign_coords(rdm=["file"]))
+    assert not list(tmp_path.iterdir())
+    rsa.write_rdms(tmp_path / "twice.nc", twice)
+    assert rsa.read_rdms(tmp_path / "twice.nc").sizes["rdm"] == 4
+
+
+@pytest.mark.parametrize("diagonal", [2e-16, np.nan])
+def test_a_square_array_with_rounding_or_gaps_on_its_diagonal_is_one_rdm(tmp_path, diagonal):
+    square = rsa.square(rsa.rdm(np.random.default_rng(0).normal(size=(10, 9))))
+    np.fill_diagonal(square, diagonal)
+    np.save(tmp_path / "one.npy", square)
+    found = rsa.read_rdms(tmp_path / "one.npy")
+    np.testing.assert_array_equal(found, square[np.triu_indices(10, 1)][None])
+
+
+def test_ids_like_numbers_or_gaps_stay_as_they_are_in_a_table(tmp_path):
+    names = ["000", "001", "NA", "1.0"]
+    one = rsa.condensed([0.5, 0.25, np.nan, 1.0, 2.0, 1e-3], names)
+    rsa.write_rdms(tmp_path / "one.csv", one)
+    for wanted in (None, names):
+        found = rsa.read_rdms(tmp_path / "one.csv", wanted)
+        assert rsa.stimulus_ids(found) == names
+        np.testing.assert_array_equal(found[0], one)
+
+
+def test_damaged_files_and_those_of_something_else_are_named(tmp_path):
+    rsa.write_rdms(tmp_path / "whole.npz", rdms())
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-60])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    unlabelled = rdms().drop_vars(["stimulus_a", "stimulus_b"])
+    unlabelled.to_dataset(name="rdm_values").to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
+    for name in ("cut.npz", "other.h5", "bare.nc"):
+        with pytest.raises(ValueError, match=name):
+            rsa.read_rdms(tmp_path / name)

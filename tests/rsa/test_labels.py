@@ -60,3 +60,54 @@ def test_bad_forms_are_named() -> None:
         rsa.select(rsa.rdm(_patterns()), ["0", "z"])
     with pytest.raises(ValueError, match="no RDMs"):
         rsa.concat([])
+
+
+def test_pairs_in_another_order_or_without_stimuli_are_refused() -> None:
+    one = rsa.rdm(_patterns(), stimulus_ids=[f"im{k}" for k in range(1, 13)])
+    by_name = one.sortby(["stimulus_a", "stimulus_b"])
+    with pytest.raises(ValueError, match="not in the order of an upper triangle"):
+        rsa.compare(one, by_name, "corr")
+    with pytest.raises(ValueError, match="no coordinate 'stimulus_a'.*rsa.condensed"):
+        rsa.compare(one, xr.DataArray(one.to_numpy(), dims="pair"))
+
+
+def test_ids_may_be_a_data_array_and_repeats_are_averaged_by_it() -> None:
+    patterns = xr.DataArray(
+        _patterns(4),
+        dims=("stimulus", "unit"),
+        coords={"stimulus": list("dbca"), "category": ("stimulus", list("xyxy"))},
+    )
+    found = rsa.rdm(patterns, stimulus_ids=patterns["category"])
+    expected = rsa.rdm(patterns.to_numpy(), stimulus_ids=list("xyxy"))
+    xr.testing.assert_identical(found, expected)
+    labelled = rsa.condensed(found.to_numpy(), patterns["category"][:2])
+    assert rsa.stimulus_ids(labelled) == ["x", "y"]
+
+
+def test_patterns_with_the_stimuli_last_are_turned() -> None:
+    patterns = xr.DataArray(
+        _patterns(6, 6), dims=("stimulus", "unit"), coords={"stimulus": list("abcdef")}
+    )
+    xr.testing.assert_identical(rsa.rdm(patterns.T), rsa.rdm(patterns))
+
+
+def test_only_rdms_of_the_same_stimuli_are_put_together() -> None:
+    names = list("abcdef")
+    few, many = (rsa.rdm(_patterns(n), stimulus_ids=names[:n]) for n in (5, 6))
+    for both in ([few, many], [many, few]):
+        with pytest.raises(ValueError, match="RDM '1' is of other stimuli than the first: 'f'"):
+            rsa.concat(both)
+
+
+def test_no_stimulus_is_selected_twice() -> None:
+    one = rsa.rdm(_patterns(4), stimulus_ids=list("abcd"))
+    with pytest.raises(ValueError, match="wanted twice"):
+        rsa.select(one, ["c", "c", "d"])
+
+
+def test_square_arrays_are_no_stacks_of_rdms() -> None:
+    square = rsa.square(rsa.rdm(_patterns(10)))
+    with pytest.raises(ValueError, match="rsa.condensed"):
+        rsa.compare(square, square)
+    stack = np.random.default_rng(0).random((10, 10))
+    assert rsa.compare(stack, stack).shape == (10, 10)

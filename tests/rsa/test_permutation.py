@@ -61,3 +61,20 @@ def test_what_cannot_be_permuted_is_named():
         rsa.permutation_test(a, b, n_permutations=0)
     with pytest.raises(ValueError, match="different stimuli"):
         rsa.permutation_test(a, pair(stimuli=9)[1])
+
+
+@pytest.mark.parametrize("method", ["spearman", "corr", "tau-b", "corr_cov"])
+def test_an_rdm_that_does_not_vary_has_no_p(method):
+    a, _ = pair()
+    constant = rsa.condensed(np.ones(28), rsa.stimulus_ids(a))
+    with (
+        pytest.warns(UserWarning, match="NaN"),
+        pytest.raises(ValueError, match="one of them does not vary"),
+    ):
+        rsa.permutation_test(a, constant, method, n_permutations=10)
+
+
+def test_one_rdm_is_tested_at_a_time():
+    a, b = pair()
+    with pytest.raises(ValueError, match="one RDM with one other"):
+        rsa.permutation_test(rsa.concat([a, b]), b)

@@ -314,3 +314,8 @@ def test_bad_inputs_are_named() -> None:
         rsa.rdm(_patterns(4), "crossnobis", stimulus_ids=list("abab"), precision=[np.eye(40)] * 3)
     with pytest.raises(ValueError, match="counts or rates"):
         rsa.rdm(-np.abs(_patterns()) - 1, "poisson")
+
+
+def test_numbers_of_another_byte_order_are_the_same_numbers() -> None:
+    patterns = np.random.default_rng(0).normal(size=(5, 9))
+    np.testing.assert_array_equal(rsa.rdm(patterns.astype(">f8")), rsa.rdm(patterns))

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from cnnperception import rsa
@@ -131,3 +132,25 @@ def test_bad_inputs_are_named(tmp_path):
     silent[3] = 1.1
     with pytest.warns(UserWarning, match="'p3' has a constant pattern"):
         rsa.stream_rdm(silent, tmp_path / "silent")
+
+
+def test_a_changed_row_in_the_middle_is_seen(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 30))
+    rsa.stream_rdm(values, tmp_path / "rdm")
+    values[9] += 1
+    with pytest.raises(ValueError, match="something else"):
+        rsa.stream_rdm(values, tmp_path / "rdm")
+
+
+def test_tensors_are_taken_and_stimuli_must_come_first(tmp_path):
+    array = xr.DataArray(
+        np.random.default_rng(0).normal(size=(6, 9)),
+        dims=("stimulus", "unit"),
+        coords={"stimulus": list("abcdef")},
+    )
+    found = rsa.stream_rdm(torch.as_tensor(array.to_numpy()), tmp_path / "rdm")
+    np.testing.assert_allclose(found["dissimilarity"], rsa.rdm(array), atol=1e-12)
+    labelled = rsa.condensed(found["dissimilarity"], found["stimulus"])
+    assert rsa.stimulus_ids(labelled) == list("012345")
+    with pytest.raises(ValueError, match=r"must be \(stimulus, ...\)"):
+        rsa.stream_rdm(array.T, tmp_path / "turned")
