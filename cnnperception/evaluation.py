@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from functools import partial
 
@@ -26,6 +27,12 @@ LABELS = {
     "cosine_cov": "whitened cosine",
     "corr_cov": "whitened correlation",
 }
+
+
+NO_SUBJECTS = (
+    "Models were not tested: none of the data's RDMs is a single subject's. (One whose coordinate "
+    "subject is empty is the mean of several.)"
+)
 
 
 def subjects_of(data: xr.DataArray) -> xr.DataArray:
@@ -70,7 +77,16 @@ def evaluate_layers(
         "layers": each a fixed model. "models": each selects its best layer on some stimuli and
         subjects and is tested on others, so that having a choice is no advantage; where there are
         stimuli enough to split.
+
+    Raises
+    ------
+    ValueError
+        When there are no subjects, or two models or two RDMs have the same name.
     """
+    if not subjects.sizes["rdm"]:
+        raise ValueError("there is no RDM of a subject to evaluate models on")
+    _check_distinct([str(one["model"][0].item()) for one in rdms], "models")
+    _check_distinct([str(name) for one in rdms for name in one["rdm"].to_numpy()], "RDMs")
     if bootstrap == "auto":
         bootstrap = "dual" if subjects.sizes["rdm"] >= FEWEST_SUBJECTS else "stimuli"
     evaluate = partial(
@@ -94,6 +110,12 @@ def evaluate_layers(
     if any(model.flexible for model in choices.values()) and stimuli >= 12:
         found["models"] = evaluate(choices)
     return found
+
+
+def _check_distinct(names: Sequence[str], what: str) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{times} {what} are called {name!r}; give them names that differ")
 
 
 def corrected(result: xr.Dataset, correction: str = "fdr") -> xr.Dataset:
@@ -132,7 +154,12 @@ def pairs_of(result: xr.Dataset) -> pd.DataFrame:
 def evaluation_section(
     results: dict[str, xr.Dataset], rdms: Sequence[xr.DataArray]
 ) -> tuple[Section, dict[str, Figure]]:
-    """Return the section of a report on an evaluation, and its figures by file name."""
+    """Return the section of a report on an evaluation, and its figures by file name.
+
+    Where there are no results, the section says why.
+    """
+    if not results:
+        return Section(_TITLE, NO_SUBJECTS), {}
     groups: dict[Hashable, Hashable] = {
         str(name): str(one["model"][0].item()) for one in rdms for name in one["rdm"].to_numpy()
     }
@@ -145,9 +172,10 @@ def evaluation_section(
         )
         pictures.append(Picture(drawn[f"evaluation_{key}"], CAPTIONS[key]))
         tables.append(Table(_readable(table_of(result)), f"{CAPTIONS[key]} {_settings(result)}"))
-    return Section("Tests against subjects", _text(results["layers"]), pictures, tables), drawn
+    return Section(_TITLE, _text(results["layers"]), pictures, tables), drawn
 
 
+_TITLE = "Tests against subjects"
 CAPTIONS = {
     "layers": "Similarity of each layer to the subjects' RDMs.",
     "models": "Each model by its best layer, chosen on other stimuli and subjects than tested.",

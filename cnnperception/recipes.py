@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
 from . import evaluation, figures, rsa
-from .activation_store import open_store
 from .activations import extract
+from .compared import (
+    Layered,
+    Stored,
+    check_stimuli,
+    in_order,
+    layers_of,
+    model_name,
+    names_of,
+)
+from .comparison_report import data_section, layers_section, maps_section, rdm_sections
 from .files import atomic_path
-from .models.interface import VisionModel, resolve_layers
-from .report import Picture, Section, Table, write_report
+from .models.interface import VisionModel
+from .report import Section, write_report
 from .stimuli import StimulusSet
 
 
@@ -24,6 +34,7 @@ def layer_rdms(
     model: VisionModel,
     stimuli: StimulusSet,
     *,
+    name: str | None = None,
     layers: str | Iterable[str] | None = None,
     size: int | tuple[int, int] | None = None,
     metric: str = "correlation",
@@ -37,6 +48,8 @@ def layer_rdms(
     ----------
     model : VisionModel
     stimuli : StimulusSet
+    name : str, optional
+        What to call the model; its own name when left out.
     layers : str or iterable of str, optional
         Names, groups or patterns; those the model recommends for comparison when left out, or
         all of them.
@@ -65,11 +78,15 @@ def layer_rdms(
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
-    return activation_rdms(activations, model.name, metric=metric)
+    return activation_rdms(activations, name or model.name, metric=metric)
 
 
 def activation_rdms(
-    activations: xr.DataTree, name: str | None = None, *, metric: str = "correlation"
+    activations: xr.DataTree,
+    name: str | None = None,
+    *,
+    layers: Iterable[str] | None = None,
+    metric: str = "correlation",
 ) -> xr.DataArray:
     """Return the RDM of each layer of activations, such as a store of `extract`.
 
@@ -78,6 +95,8 @@ def activation_rdms(
     activations : DataTree
     name : str, optional
         Of the model; as the activations' provenance has it when left out.
+    layers : iterable of str, optional
+        Names of layers; all when left out.
     metric : str
         As for `rsa.rdm`.
 
@@ -87,11 +106,9 @@ def activation_rdms(
         As `layer_rdms`.
     """
     if name is None:
-        name = str(json.loads(activations.attrs["provenance"])["model"]["name"])
-    rdms = {
-        node.path.strip("/"): rsa.rdm(node["activations"], metric=metric)
-        for node in activations.leaves
-    }
+        name = model_name(activations)
+    chosen = layers if layers is not None else [n.path.strip("/") for n in activations.leaves]
+    rdms = {layer: rsa.rdm(activations[layer]["activations"], metric=metric) for layer in chosen}
     stacked = rsa.concat({f"{name} {layer}": rdm for layer, rdm in rdms.items()})
     return stacked.assign_coords(model=("rdm", [name] * len(rdms)), layer=("rdm", list(rdms)))
 
@@ -161,108 +178,21 @@ def comparison_sections(
     between, with_data = compare_models(rdms, data, method=method)
     categories = _categories(stimuli)
     pictures = [stimuli.image(index, size=96)[0] for index in range(len(stimuli))]
-    deepest = [model[-1] for model in rdms]
-    drawn: dict[str, Figure] = {}
-    sections = []
-    for model in rdms:
-        name = str(model["model"][0].item())
-        titled = model.assign_coords(rdm=model["layer"].to_numpy())
-        drawn[f"rdms_{name}"] = figures.rdm_heatmaps(titled, categories)
-        sections.append(
-            Section(
-                f"Representational dissimilarity: {name}",
-                "Each cell is a pair of stimuli, in percentiles: dark pairs are alike to the "
-                "layer, bright ones are not.",
-                [Picture(drawn[f"rdms_{name}"], f"RDM of each layer of {name}")],
-            )
-        )
-    drawn["model_similarity"] = figures.similarity_matrix(between, label=_label(method))
-    sections.append(
-        Section(
-            "Layer by layer",
-            f"How alike the RDMs of all layers are ({_label(method)}).",
-            [Picture(drawn["model_similarity"], "Similarity of every layer with every layer")],
-        )
-    )
-    maps = []
-    for rdm in deepest:
-        name = str(rdm["rdm"].item())
-        key = "map_" + name.replace("/", "-").replace(" ", "_")
-        drawn[key] = figures.mds_map(rdm, pictures, categories)
-        maps.append(Picture(drawn[key], f"Stimuli as {name} sees them: near means alike"))
-    sections.append(Section("Maps of the deepest layers", "", maps))
+    parts = [
+        *rdm_sections(rdms, categories),
+        layers_section(between, method),
+        maps_section([model[-1] for model in rdms], pictures, categories),
+    ]
     if data is not None:
-        sections.append(_data_section(data, with_data, categories, method, drawn))
-    return sections, drawn, with_data
-
-
-def _data_section(
-    data: xr.DataArray,
-    with_data: pd.DataFrame,
-    categories: Sequence[str] | None,
-    method: str,
-    drawn: dict[str, Figure],
-) -> Section:
-    drawn["rdms_data"] = figures.rdm_heatmaps(data, categories)
-    pictures = [Picture(drawn["rdms_data"], "RDMs of the data")]
-    for name in dict.fromkeys(with_data["data"]):
-        key = f"profile_{name.replace(' ', '_')}"
-        rows = with_data[with_data["data"] == name]
-        drawn[key] = figures.layer_profile(rows, label=f"{_label(method)} with {name}")
-        pictures.append(Picture(drawn[key], f"Similarity of each layer with {name}"))
-        if len(pictures) > 3:
-            break
-    wide = with_data.pivot_table(
-        index=["model", "layer"], columns="data", values="similarity", sort=False
-    )
-    return Section(
-        "Models and data",
-        f"How alike the RDM of each layer is to each RDM of the data ({_label(method)}).",
-        pictures,
-        [Table(wide.round(3), "Similarity of each layer with each RDM of the data")],
-    )
+        parts.append(data_section(data, with_data, categories, method))
+    drawn = {name: figure for _, part in parts for name, figure in part.items()}
+    return [section for section, _ in parts], drawn, with_data
 
 
 def _categories(stimuli: StimulusSet) -> list[str] | None:
     if "category" not in stimuli.table:
         return None
     return [str(category) for category in stimuli.table["category"]]
-
-
-def _label(method: str) -> str:
-    return evaluation.LABELS.get(method, method)
-
-
-def layers_of(
-    model: VisionModel, layers: str | Iterable[str] | None, models: Sequence[VisionModel]
-) -> list[str] | None:
-    """Return those of the names and patterns that a model has, when each is some model's.
-
-    Raises
-    ------
-    ValueError
-        For a name that no model has, or a model that has none of them.
-    """
-    if layers is None:
-        return None
-    wanted = [layers] if isinstance(layers, str) else list(layers)
-    owned: list[str] = []
-    for name in wanted:
-        owners = [m.name for m in models if _has(m, name)]
-        if not owners:
-            resolve_layers(model, [name])  # raises, with the model's own layers
-        if model.name in owners:
-            owned.append(name)
-    if not owned:
-        raise ValueError(f"none of the layers {', '.join(wanted)} is in {model.name}")
-    return owned
-
-
-def _has(model: VisionModel, layer: str) -> bool:
-    try:
-        return bool(resolve_layers(model, [layer]))
-    except ValueError:
-        return False
 
 
 def run_rsa(
@@ -292,12 +222,13 @@ def run_rsa(
         Folder for `report.html`, figures (PNG and PDF), `rdms.nc`, tables (CSV) and the stored
         activations, from which a run that was interrupted goes on.
     activations : sequence of path-like
-        Stores of `extract` to compare as well, for the same stimuli.
+        Stores of `extract` to compare as well, for the same stimuli in any order. Models and
+        stores of the same name are told apart in the results, by the store's name or a number.
     data : DataArray, dims (rdm, pair), optional
         RDMs of the same stimuli. Those of single subjects (all, or where the coordinate `subject`
-        is not empty) are what models are tested on.
+        is not empty) are what models are tested on; where there are none, nothing is tested.
     layers, size, metric, skip_unreadable, progress
-        As for `layer_rdms`.
+        As for `layer_rdms`; the layers are those of the stores too.
     method : str
         As for `rsa.compare`.
     bootstrap, n_boot, seed
@@ -308,41 +239,40 @@ def run_rsa(
     table : DataFrame
         Similarity of each layer with the data, or of every layer with every layer without data.
     report : Path
+
+    Raises
+    ------
+    ValueError
+        When there is nothing to compare, a layer is nowhere, or a store is of other stimuli.
     """
     folder = Path(output)
     if not models and not activations:
         raise ValueError("give a model, or stored activations, to compare")
-    rdms = [
-        layer_rdms(
-            model,
-            stimuli,
-            layers=layers_of(model, layers, models),
-            size=size,
-            metric=metric,
-            store=folder / "activations" / f"{index}-{model.name.replace('/', '-')}.zarr",
-            skip_unreadable=skip_unreadable,
-            progress=progress,
-        )
-        for index, model in enumerate(models)
-    ]
-    rdms += [activation_rdms(open_store(Path(path)), metric=metric) for path in activations]
+    stores = [Stored.opened(Path(path)) for path in activations]
+    for store in stores:
+        check_stimuli(store, stimuli)
+    names = names_of(models, stores)
+    rdms = _all_rdms(
+        models,
+        stores,
+        names,
+        stimuli,
+        layers=layers,
+        metric=metric,
+        folder=folder / "activations",
+        size=size,
+        skip_unreadable=skip_unreadable,
+        progress=progress,
+    )
     kept = rsa.stimulus_ids(rdms[0])
-    rdms = [rsa.select(one, kept) for one in rdms]
-    chosen = stimuli[[index for index, name in enumerate(stimuli.ids) if name in kept]]
+    shown = in_order(stimuli, kept)
     if data is not None:
         data = rsa.select(data, kept)
-    sections, drawn, with_data = comparison_sections(rdms, chosen, data, method=method)
+    sections, drawn, with_data = comparison_sections(rdms, shown, data, method=method)
     results: dict[str, xr.Dataset] = {}
     if data is not None and method in rsa.EVALUATION_METHODS:
-        results = evaluation.evaluate_layers(
-            rdms,
-            evaluation.subjects_of(data),
-            method=method,
-            bootstrap=bootstrap,
-            n_boot=n_boot,
-            seed=seed,
-            progress=progress,
-        )
+        tests = {"bootstrap": bootstrap, "n_boot": n_boot, "seed": seed, "progress": progress}
+        results = _evaluated(rdms, data, method=method, **tests)
         section, more = evaluation.evaluation_section(results, rdms)
         sections, drawn = [section, *sections], {**drawn, **more}
     for name, figure in drawn.items():
@@ -360,9 +290,12 @@ def run_rsa(
             index=["model", "layer"], columns="data", values="similarity", sort=False
         )
     settings = {
-        "models": [{"name": model.name, **model.provenance} for model in models],
+        "models": [
+            {"name": name, **model.provenance}
+            for model, name in zip(models, names[: len(models)], strict=True)
+        ],
         "activations": [str(path) for path in activations],
-        "stimuli": len(chosen),
+        "stimuli": len(shown),
         "size": size,
         "metric": metric,
         "method": method,
@@ -370,6 +303,51 @@ def run_rsa(
     }
     report = write_report(folder / "report.html", "Representational similarity", sections, settings)
     return table.round(3), report
+
+
+def _all_rdms(
+    models: Sequence[VisionModel],
+    stores: Sequence[Stored],
+    names: Sequence[str],
+    stimuli: StimulusSet,
+    *,
+    layers: str | Iterable[str] | None,
+    metric: str,
+    folder: Path,
+    **reading: Any,
+) -> list[xr.DataArray]:
+    """Return the RDMs of each model, then each store, all of the first one's stimuli in order."""
+    compared: list[Layered] = [*models, *stores]
+    chosen = [layers_of(one, layers, compared) for one in compared]
+    rdms = [
+        layer_rdms(
+            model,
+            stimuli,
+            name=names[index],
+            layers=chosen[index],
+            metric=metric,
+            store=folder / f"{index}-{model.name.replace('/', '-')}.zarr",
+            **reading,
+        )
+        for index, model in enumerate(models)
+    ]
+    rdms += [
+        activation_rdms(store.activations, names[index], layers=chosen[index], metric=metric)
+        for index, store in enumerate(stores, start=len(models))
+    ]
+    kept = rsa.stimulus_ids(rdms[0])
+    return [rsa.select(one, kept) for one in rdms]
+
+
+def _evaluated(
+    rdms: Sequence[xr.DataArray], data: xr.DataArray, **settings: Any
+) -> dict[str, xr.Dataset]:
+    """Return models evaluated on those of the data that are single subjects', if there are any."""
+    subjects = evaluation.subjects_of(data)
+    if not subjects.sizes["rdm"]:
+        warnings.warn(evaluation.NO_SUBJECTS, stacklevel=3)
+        return {}
+    return evaluation.evaluate_layers(rdms, subjects, **settings)
 
 
 def _write_results(results: dict[str, xr.Dataset], folder: Path) -> None:

@@ -31,7 +31,18 @@ ALLOWED: dict[str, set[str]] = {
     "report_pdf": {"report"},
     "datasets": {"stimuli", "rsa"},
 }
-TOP = {"cli", "demo", "evaluation", "stimulus_sets", "parallel", "recipes", "studio", "studies"}
+TOP = {
+    "cli",
+    "compared",
+    "comparison_report",
+    "demo",
+    "evaluation",
+    "parallel",
+    "recipes",
+    "stimulus_sets",
+    "studio",
+    "studies",
+}
 
 
 def _room(path: Path) -> str:

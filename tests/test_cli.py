@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import cnnperception as cp
 from cnnperception.cli import app
-from cnnperception.datasets import load_92images
+from cnnperception.datasets import IMAGES_FILE, load_92images
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_92images = pytest.mark.skipif(
@@ -304,6 +304,15 @@ def test_faults_are_one_line_that_says_what_to_do(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_reader_that_closes_early_sees_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", "from cnnperception.cli import main; main()", "models"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert not done.stderr
+
+
 def test_models_lists_names_and_layers() -> None:
     assert "vgg19" in _run("models")
     layers = _run("models", "vgg19").split()
@@ -417,6 +426,94 @@ def test_rsa_takes_stored_activations_and_several_subjects(folder: Path, tmp_pat
     assert list(table.index) == [f"v1 scale{i}" for i in range(1, 5)]
     assert "2 subjects, 6 stimuli" in (tmp_path / "out" / "report.html").read_text()
     assert "give a model" in _run("rsa", folder, "-o", tmp_path / "none", status=1)
+
+
+def _subject_files(folder: Path, root: Path, names: list[str]) -> list[Path]:
+    ids = cp.StimulusSet.from_folder(folder).ids
+    rng = np.random.default_rng(0)
+    paths = [root / name for name in names]
+    for path in paths:
+        rdm = cp.rsa.condensed(rng.random(15), ids)
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".npz":
+            np.savez(path, cp.rsa.square(rdm))
+        else:
+            cp.rsa.write_rdms(path, rdm)
+    return paths
+
+
+def _data_names(folder: Path, files: list[Path], output: Path) -> list[str]:
+    """Return what the table of a comparison with these files calls their RDMs."""
+    options = [argument for file in files for argument in ("--data", file)]
+    _run("rsa", folder, "--model", "pixels", "--n-boot", 5, *options, "-o", output, "-q")
+    similarity = pd.read_csv(output / "data_similarity.csv")
+    return list(dict.fromkeys(similarity["data"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["anne/rdm.csv", "bert/rdm.csv"], ["anne rdm", "bert rdm"]),
+        (["anne.npz", "bert.npz"], ["anne arr_0", "bert arr_0"]),
+        (["a/x.npz", "b/x.npz", "y.csv"], ["a x arr_0", "b x arr_0", "y"]),
+    ],
+)
+def test_rdms_of_several_files_are_told_apart(names, found, folder, tmp_path) -> None:
+    files = _subject_files(folder, tmp_path, names)
+    assert _data_names(folder, files, tmp_path / "out") == found
+
+
+def test_a_file_given_twice_is_numbered(folder: Path, tmp_path: Path) -> None:
+    (file,) = _subject_files(folder, tmp_path, ["s/rdm.csv"])
+    assert _data_names(folder, [file, file], tmp_path / "out") == ["s rdm", "s rdm (2)"]
+
+
+def test_an_rdm_of_which_no_subject_is_known_is_one_subjects(folder: Path, tmp_path: Path) -> None:
+    (anne,) = _subject_files(folder, tmp_path, ["anne.csv"])
+    ids = cp.StimulusSet.from_folder(folder).ids
+    rng = np.random.default_rng(1)
+    group = cp.rsa.concat({n: cp.rsa.condensed(rng.random(15), ids) for n in ("mean", "bert")})
+    cp.rsa.write_rdms(tmp_path / "group.nc", group.assign_coords(subject=("rdm", ["", "bert"])))
+    files = [tmp_path / "group.nc", anne]
+    assert _data_names(folder, files, tmp_path / "out") == ["mean", "bert", "anne"]
+    assert "2 subjects, 6 stimuli" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_rsa_takes_the_layers_asked_for_out_of_stores(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "v1.zarr"
+    _run("extract", folder, "-o", store, "--model", "v1", "--device", "cpu", "-q")
+    command = ("rsa", folder, "--activations", store, "-o", tmp_path / "out", "-q")
+    printed = _run(*command, "--layers", "scale[34]")
+    assert "scale3" in printed
+    assert "scale4" in printed
+    assert "scale1" not in printed
+    assert "layer 'nonsense' is not in v1" in _run(*command, "--layers", "nonsense", status=1)
+
+
+@pytest.mark.parametrize("name", ["rdms.nc", "pictures", "notes.txt"])
+def test_what_is_no_store_of_activations_is_refused_in_one_line(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    ids = cp.StimulusSet.from_folder(folder).ids
+    cp.rsa.write_rdms(tmp_path / "rdms.nc", cp.rsa.condensed(np.ones(15), ids))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "notes.txt").write_text("nothing")
+    command = ("rsa", folder, "--activations", tmp_path / name, "-o", tmp_path / "out", "-q")
+    (line,) = _run(*command, status=1).splitlines()
+    assert line.startswith("error: ")
+    assert name in line
+
+
+@needs_92images
+def test_the_92_images_without_single_subjects_are_compared_and_not_tested(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / IMAGES_FILE).symlink_to((SHARED / "92images" / IMAGES_FILE).absolute())
+    command = ("rsa", data, "--model", "pixels", "--size", 16, "-o", tmp_path / "out", "-q")
+    with pytest.warns(UserWarning, match="not tested"):
+        printed = _run(*command)
+    assert "monkey IT" in printed
+    assert "Models were not tested" in (tmp_path / "out" / "report.html").read_text()
 
 
 @needs_92images

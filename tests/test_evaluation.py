@@ -85,3 +85,23 @@ def test_the_section_says_what_was_resampled_and_draws_both_figures() -> None:
     assert float(layers.loc["good layer1", "p_zero"]) > 0  # however small, never shown as 0
     assert "seed 4" in section.tables[1].caption
     assert "folds of stimuli" in section.tables[1].caption
+
+
+def test_models_and_layers_of_the_same_name_are_refused() -> None:
+    models, subjects = _rdms()
+    with pytest.raises(ValueError, match="2 models are called 'good'"):
+        evaluation.evaluate_layers([models[0], models[0]], subjects, n_boot=20)
+    renamed = models[0].assign_coords(model=("rdm", ["other", "other"]))
+    with pytest.raises(ValueError, match="2 RDMs are called 'good layer0'"):
+        evaluation.evaluate_layers([models[0], renamed], subjects, n_boot=20)
+
+
+def test_without_subjects_there_is_nothing_to_evaluate_and_the_section_says_so() -> None:
+    models, subjects = _rdms()
+    means = subjects.assign_coords(subject=("rdm", [""] * subjects.sizes["rdm"]))
+    with pytest.raises(ValueError, match="no RDM of a subject"):
+        evaluation.evaluate_layers(models, evaluation.subjects_of(means))
+    section, drawn = evaluation.evaluation_section({}, models)
+    assert "not tested" in section.text
+    assert not section.pictures
+    assert not drawn

@@ -268,6 +268,28 @@ def test_missing_pairs_are_counted_in_the_title():
     assert np.nanmax(drawn_matrix(figure, 1)) == 100
 
 
+@pytest.mark.parametrize("first", [0, 7])
+def test_the_column_of_a_table_gives_categories_in_order(first):
+    column = pd.DataFrame({"category": list("xxyyz")}, index=range(first, first + 5))["category"]
+    assert tables.category_list(column, ANIMALS) == list("xxyyz")
+    with pytest.raises(ValueError, match="5 categories for 4 stimuli"):
+        tables.category_list(column, ANIMALS[:4])
+
+
+def test_a_series_gives_categories_by_id_where_its_index_holds_the_ids():
+    by_name = pd.Series(list("zyyxx"), index=ANIMALS[::-1])
+    assert tables.category_list(by_name, ANIMALS) == list("xxyyz")
+    assert tables.category_list(pd.Series(list("xyz")), [2, 0]) == ["z", "x"]
+    with pytest.raises(ValueError, match="1 stimuli have no category, 'ape'"):
+        tables.category_list(by_name.drop("ape"), ANIMALS)
+
+
+def test_categories_in_a_data_array_are_taken_in_order_as_plain_values():
+    labels = xr.DataArray(list("xxyyz"), dims="stimulus")
+    assert tables.category_list(labels, ANIMALS) == list("xxyyz")
+    assert {"x", "y", "z"} <= texts(figures.rdm_heatmaps(make_rdms(1), labels))
+
+
 def test_one_rdm_without_names_can_be_drawn():
     figure = figures.rdm_heatmaps(xr.DataArray([0.1, 0.2, 0.3], dims="pair"))
     assert figure.axes[0].get_title() == ""
@@ -737,6 +759,12 @@ def test_results_mark_the_significant_tests_and_no_others():
     (icicles,) = strict.axes[0].collections
     assert [segment[0, 0] for segment in icicles.get_segments()] == [2]
     assert len(figures.model_results(result_table(), alpha=1e-6).axes) == 1
+
+
+def test_a_model_significantly_below_zero_has_no_star():
+    table = result_table().assign(similarity=("model", [0.2, -0.4, 0.1]))
+    figure = figures.model_results(table)
+    assert marked(figure.axes[-1], "*") == [[[0], [0]]]
 
 
 def test_results_can_keep_their_order_and_be_coloured_by_group():

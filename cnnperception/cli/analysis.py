@@ -148,14 +148,42 @@ def _stimuli(path: Path) -> tuple[StimulusSet, xr.DataArray | None]:
 
 
 def _read_rdms(paths: list[Path], stimuli: StimulusSet) -> xr.DataArray:
+    """Return the RDMs of all files, no two of the same name, with the coordinate `subject`."""
     import xarray as xr
 
     from .. import rsa
+    from ..compared import distinct
 
     stacks = [rsa.read_rdms(path, list(stimuli.ids)) for path in paths]
-    kept = {"rdm", "subject", "stimulus_a", "stimulus_b"}
-    plain = [s.drop_vars([name for name in s.coords if name not in kept]) for s in stacks]
-    return xr.concat(plain, dim="rdm", join="exact") if len(plain) > 1 else plain[0]
+    names = distinct(
+        [
+            _names(path, str(name))
+            for path, stack in zip(paths, stacks, strict=True)
+            for name in stack["rdm"].to_numpy()
+        ]
+    )
+    given = [subject for stack in stacks for subject in _subjects(stack)]
+    # An RDM of which no subject is known is one's own, as with files that can name none.
+    subjects = [one if one is not None else name for one, name in zip(given, names, strict=True)]
+    plain = [s.drop_vars(set(s.coords) - {"stimulus_a", "stimulus_b"}) for s in stacks]
+    joined = xr.concat(plain, dim="rdm", join="exact")
+    return joined.assign_coords(rdm=names, subject=("rdm", subjects))
+
+
+def _names(path: Path, name: str) -> tuple[str, str, str]:
+    """Return what an RDM of a file can be called: by itself, with the file, with its folder."""
+    # RDMs of files without names are called as the file is.
+    named_after_file = name == path.stem or name.startswith(f"{path.stem} ")
+    longer = name if named_after_file else f"{path.stem} {name}"
+    return name, longer, f"{path.absolute().parent.name} {longer}"
+
+
+def _subjects(rdms: xr.DataArray) -> list[str | None]:
+    count = rdms.sizes["rdm"]
+    if "subject" not in rdms.coords:
+        return [None] * count
+    # One for all where there is one alone.
+    return [str(subject.item()) for subject in rdms["subject"].broadcast_like(rdms["rdm"])]
 
 
 def _readout(text: str) -> str | dict[str, str]:

@@ -71,6 +71,9 @@ def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            # An OSError that is no fault: the reader has closed, as `head` does.
+            raise
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             typer.secho(f"error: {error}", err=True, fg="red")
             raise typer.Exit(1) from error

@@ -156,10 +156,10 @@ def _stars_and_triangles(ax: Axes, result: xr.Dataset, alpha: float) -> list[Pat
         if name not in result or (height is None and "ceiling_lower" not in result):
             continue
         y = float(result["ceiling_lower"]) if height is None else height
+        # A test of both sides is also significant on the other one.
+        beyond = np.greater if name == "p_zero" else np.less
         significant = result[name].values < alpha
-        if name == "p_ceiling":
-            significant &= result["similarity"].values < y
-        places = np.flatnonzero(significant)
+        places = np.flatnonzero(significant & beyond(result["similarity"].values, y))
         ax.plot(
             places,
             np.full(places.size, y),

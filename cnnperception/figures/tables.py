@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-Categories = Mapping[Hashable, Hashable] | pd.Series | Sequence[Hashable]
+from ..labels import listed
+
+Categories = Mapping[Hashable, Hashable] | pd.Series | xr.DataArray | Sequence[Hashable]
 
 
 def stimulus_count(pairs: int) -> int:
@@ -87,16 +89,24 @@ def stimulus_ids(rdms: xr.DataArray) -> list[Hashable]:
 
 
 def category_list(categories: Categories, stimuli: Sequence[Hashable]) -> list[Hashable]:
-    """Return the category of each stimulus, looked up by id or taken in order."""
-    if isinstance(categories, pd.Series):
+    """Return the category of each stimulus: of a mapping or Series by id, of others in order.
+
+    A Series whose index only numbers its rows, as a column of a table, is taken in order too.
+    """
+    if isinstance(categories, pd.Series) and not _numbers_rows(categories.index, stimuli):
         categories = categories.to_dict()
     if isinstance(categories, Mapping):
         lost = [name for name in stimuli if name not in categories]
         if lost:
             raise ValueError(f"{len(lost)} stimuli have no category, {lost[0]!r} among them")
         return [categories[name] for name in stimuli]
-    check_count(categories, len(stimuli), "categories")
-    return list(categories)
+    values = listed(categories)
+    check_count(values, len(stimuli), "categories")
+    return values
+
+
+def _numbers_rows(index: pd.Index, stimuli: Sequence[Hashable]) -> bool:
+    return isinstance(index, pd.RangeIndex) and not set(stimuli) <= set(index)
 
 
 def positions(order: Sequence[Hashable] | None, stimuli: Sequence[Hashable]) -> np.ndarray:
