@@ -86,11 +86,13 @@ def texture(
         the exemplar's arrangement as far as the grid tells it.
     spectrum : float, optional
         Weight of the exemplar's amplitude spectrum, in bands of frequency and orientation: it
-        keeps long-range regularity (after Liu, Gousseau & Xia 2016, who fix every frequency).
+        keeps long-range regularity (after Liu, Gousseau & Xia 2016, who fix every frequency). Of
+        one exemplar, without a mask.
     grey : bool, optional
         Make the luminance alone.
     histogram : bool, optional
-        Give the finished image the exemplar's values in each channel (Gatys et al. 2015).
+        Give the finished image the exemplar's values in each channel (Gatys et al. 2015): those
+        of the mask, or, of several exemplars, the weighted mean of their quantiles.
     seed : int or sequence of int
         Of the noise; of several, each gives an image. As many seeds as exemplars in a batch go
         together one by one.
@@ -157,6 +159,11 @@ def texture(
     if tileable:
         setup.check_tiles(model, chosen, levels)
     regions = _regions(sources, mask, pool_grid)
+    if settings.spectrum and (mask is not None or len(sources) > 1):
+        raise ValueError("the spectrum is that of one exemplar, and of all of it: no mask, no blend")
+    counted = [_counted(source, mask) for source in sources]
+    # What a blend has most of.
+    main = shares.index(max(shares))
     measure = None if settings.statistic == REDRAWN else setup.measure(settings.statistic)
     if measure is None and regions is not None:
         raise ValueError(f"the statistic {REDRAWN!r} takes no mask and no grid")
@@ -190,7 +197,7 @@ def texture(
             tileable=tileable,
             tiles=tiles,
             precondition=unpreconditioned if tileable else setup.evenly(model, level.size),
-            bounds=settings.pixel_bounds(drawn[0]),
+            bounds=settings.pixel_bounds(drawn[main]),
         )
 
     def detail(index: int) -> Tensor:
@@ -200,7 +207,7 @@ def texture(
         neighbours alike in pairs.
         """
         size, before = levels[index].size, levels[index - 1].size
-        picture = settings.reduced(sources[0], levels[index], (height, width))
+        picture = settings.reduced(sources[main], levels[index], (height, width))
         lacking = beyond(picture, setup.scaled(picture, before[0] / size[0]))
         # As if it wrapped around: the same at the borders as elsewhere.
         noise = beyond(_noises(lacking, size, seeds), before, wrap=True)
@@ -235,9 +242,9 @@ def texture(
         tileable=tileable,
     )
     if settings.noise is None:
-        begin = _noises(sources[0], levels[0].size, seeds)
+        begin = _noises(counted[main], levels[0].size, seeds)
     else:
-        begin = settings.noise.draw(sources[0], levels[0].size, seeds[0])
+        begin = settings.noise.draw(counted[main], levels[0].size, seeds[0])
     result = synthesize(
         objective_at,
         levels,
@@ -249,7 +256,7 @@ def texture(
     )
     images = colour.grey(result.images) if settings.grey else result.images
     if settings.histogram:
-        images = colour.match_histograms(images, sources[0])
+        images = _with_values(images, counted, shares)
     return dataclasses.replace(result, images=images)
 
 
@@ -269,6 +276,21 @@ def _regions(
             f"the mask must be of shape (height, width) and not all 0; got {tuple(mask.shape)}"
         )
     return (mask != 0).long() - 1, torch.zeros(1, 1, dtype=torch.long)
+
+
+def _counted(source: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the pixels of an exemplar that count, all or in one column."""
+    if mask is None:
+        return source
+    there = guidance.resized((mask != 0).long(), setup.size_of(None, source)).bool()
+    return source[..., there.to(source.device)][..., None]
+
+
+def _with_values(images: Tensor, counted: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Return images with the values of an exemplar, or the weighted quantiles of several."""
+    pairs = zip(counted, shares, strict=True)
+    matched = [share * colour.match_histograms(images, one) for one, share in pairs]
+    return torch.stack(matched).sum(dim=0)
 
 
 def _terms(

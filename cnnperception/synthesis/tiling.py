@@ -64,21 +64,24 @@ class Tiles:
 
 @dataclasses.dataclass(frozen=True)
 class _Tile:
-    """One tile: rows and columns of the image that it sees, and what is its own."""
+    """One tile: rows and columns of the image that it sees, and what is its own.
+
+    `height` and `width` are of its own pixels, or None for all that is left of the image.
+    """
 
     rows: Tensor
     columns: Tensor
     top: int
     left: int
-    last_row: bool
-    last_column: bool
+    height: int | None
+    width: int | None
     tiles: Tiles
 
     def place(self, layer: str, seen: Tensor) -> tuple[slice, slice]:
         """Return where the tile's own positions lie in the features (.., y, x) of what it sees."""
         return (
-            self._along(layer, self.top, int(self.rows[0]), seen.shape[-2], self.last_row),
-            self._along(layer, self.left, int(self.columns[0]), seen.shape[-1], self.last_column),
+            self._along(layer, self.top, int(self.rows[0]), seen.shape[-2], self.height),
+            self._along(layer, self.left, int(self.columns[0]), seen.shape[-1], self.width),
         )
 
     def own(self, layer: str, own: Tensor) -> tuple[slice, slice]:
@@ -87,34 +90,46 @@ class _Tile:
         top, left = self.top // stride, self.left // stride
         return slice(top, top + own.shape[-2]), slice(left, left + own.shape[-1])
 
-    def _along(self, layer: str, start: int, first: int, seen: int, last: bool) -> slice:
+    def _along(self, layer: str, start: int, first: int, seen: int, own: int | None) -> slice:
         stride = self.tiles.strides[layer]
         before = self.tiles.halo if self.tiles.wrap else start - first
         begin = before // stride
-        # At the image's end a tile has all that is left, be it less or more than a tile.
-        open_ended = last and not self.tiles.wrap
-        return slice(begin, seen if open_ended else begin + self.tiles.side // stride)
+        return slice(begin, seen if own is None else begin + own // stride)
 
 
 def cut(size: tuple[int, int], tiles: Tiles) -> list[_Tile]:
-    """Return the tiles of an image of (height, width) pixels."""
+    """Return the tiles of an image of (height, width) pixels.
 
-    def along(length: int) -> list[tuple[int, bool, Tensor]]:
-        starts = list(range(0, length, tiles.side))
-        found = []
-        for start in starts:
-            seen = torch.arange(start - tiles.halo, start + tiles.side + tiles.halo)
+    Raises
+    ------
+    ValueError
+        Where opposite borders are joined, for sides that are no multiple of every stride: the
+        positions on either side of a border would not meet.
+    """
+    coarsest = math.lcm(*tiles.strides.values())
+    if tiles.wrap and any(length % coarsest for length in size):
+        raise ValueError(
+            f"an image of {size[0]} x {size[1]} pixels that tiles cannot be seen in parts: give "
+            f"sides that are multiples of {coarsest}, or more memory"
+        )
+
+    def along(length: int) -> list[tuple[int, int | None, Tensor]]:
+        found: list[tuple[int, int | None, Tensor]] = []
+        for start in range(0, length, tiles.side):
+            end = min(start + tiles.side, length)
             if tiles.wrap:
-                seen = seen % length
+                seen = torch.arange(start - tiles.halo, end + tiles.halo) % length
+                found.append((start, end - start, seen))
             else:
-                seen = seen[(seen >= 0) & (seen < length)]
-            found.append((start, start == starts[-1], seen))
+                seen = torch.arange(max(start - tiles.halo, 0), min(end + tiles.halo, length))
+                # At the end all that is left, be it less or more than the pixels would give.
+                found.append((start, None if end == length else tiles.side, seen))
         return found
 
     return [
-        _Tile(rows, columns, top, left, last_row, last_column, tiles)
-        for top, last_row, rows in along(size[0])
-        for left, last_column, columns in along(size[1])
+        _Tile(rows, columns, top, left, height, width, tiles)
+        for top, height, rows in along(size[0])
+        for left, width, columns in along(size[1])
     ]
 
 
@@ -311,8 +326,9 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 def _refusal(name: str) -> str:
     return (
-        f"{name} cannot be had in tiles: its statistic is no function of means over positions; use "
-        "statistic='gram', 'whitened-gram' or 'mean-covariance', a smaller image or more memory"
+        f"{name} cannot be had in tiles: its statistic is no function of means over all positions "
+        "(those of regions are not either); use statistic='gram', 'whitened-gram', "
+        "'balanced-gram' or 'mean-covariance' without regions, a smaller image or more memory"
     )
 
 

@@ -55,9 +55,10 @@ def test_tiled_and_whole_gradients_agree(
     assert error < 1e-4
 
 
-def test_tiles_of_images_whose_borders_are_joined_agree_too() -> None:
+@pytest.mark.parametrize("size", [(128, 96), (112, 144), (72, 20)])
+def test_tiles_of_images_whose_borders_are_joined_agree_too(size) -> None:
     layers = ["scale1", "scale2", "scale3"]
-    source, images = _image(96, 96, 1), _image(128, 96, 2)
+    source, images = _image(96, 96, 1), _image(*size, 2)
     tiles = tiling.fitting_tiles(FILTERS, layers, 32, wrap=True)
     terms = match("texture", FILTERS, layers, MEASURES["gram"], source)
     whole = Objective(FILTERS, terms, tileable=True)
@@ -68,6 +69,12 @@ def test_tiles_of_images_whose_borders_are_joined_agree_too() -> None:
     # Without the wrapping the borders are others.
     _, apart, _ = dataclasses.replace(whole, tileable=False)(images)
     assert (apart - gradient).norm() > 1e-2 * gradient.norm()
+
+
+def test_joined_borders_need_sides_that_fit_the_strides() -> None:
+    tiles = tiling.Tiles(side=48, halo=16, strides={"x": 8, "y": 2}, wrap=True)
+    with pytest.raises(ValueError, match="100 x 96 pixels.*multiples of 8"):
+        tiling.cut((100, 96), tiles)
 
 
 def test_every_pixel_is_in_one_tile() -> None:
