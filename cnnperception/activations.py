@@ -7,19 +7,20 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
 
 from . import runtime
-from .activation_store import Layout, finished_store, open_store, resume_or_create
+from .activation_store import Layout, finished_store, open_finished, resume_or_create
 from .images import ImageError
 from .models.interface import VisionModel, device_of, fingerprint, resolve_layers
 from .readouts import READOUTS, Layer, Readout, check
@@ -27,6 +28,7 @@ from .stimuli import StimulusSet
 
 BATCH_BYTES = 2**28  # of activations: what one batch of automatic size may take
 LARGEST_BATCH = 64
+RESERVED = ("stimulus", "activations")  # what every layer of a result holds by itself
 
 
 def extract(
@@ -65,7 +67,8 @@ def extract(
     store : path-like, optional
         A folder ending in .zarr or a file ending in .nc. Written batch by batch; a run that was
         killed goes on where it stopped, to the same bytes. A finished store of the same
-        weights, images and settings is opened and returned. In memory when left out.
+        weights, images and settings is opened and returned, with the columns that the table now
+        has. In memory when left out.
     skip_unreadable : bool
         Leave out stimuli that cannot be read, with a warning, instead of raising.
     overwrite : bool
@@ -87,11 +90,14 @@ def extract(
     ImageError
         For a stimulus that cannot be read, before anything is computed.
     ValueError
-        For unknown layers, images of different size, or a store of other settings.
+        For unknown layers, a layer within another, a column of the table called `stimulus` or
+        `activations`, images of different size, or a store of other settings.
     FloatingPointError
         When an activation is not finite; the message names layer and stimulus.
     """
     names = resolve_layers(model, model.layers if layers is None else layers)
+    _check_layers(names)
+    _check_columns(stimuli.table)
     chosen = _chosen_readouts(model, names, readout)
     common = (size, size) if isinstance(size, int) else size
     usable, hashes, unreadable = _readable(stimuli, common, skip_unreadable)
@@ -107,7 +113,7 @@ def extract(
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = None if store is None else Path(store)
     if path is not None and not overwrite and finished_store(path, key):
-        return open_store(path)
+        return open_finished(path, usable.table)
 
     readouts = _prepared(model, usable, chosen, common, seed)
 
@@ -142,6 +148,32 @@ def extract(
         if pending is not None:
             pending.result()
     return target.finish()
+
+
+def _check_layers(layers: Collection[str]) -> None:
+    """Raise ValueError when one layer lies within another: a tree has arrays at its ends alone."""
+    for layer in layers:
+        for parent in map(str, PurePosixPath(layer).parents):
+            if parent in layers:
+                raise ValueError(
+                    f"layers {parent!r} and {layer!r} cannot be kept together: names are paths, "
+                    "and no layer can lie within another. Choose one of the two, or rename one"
+                )
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    """Raise ValueError for a column of the stimulus table that cannot be a coordinate."""
+    for name in map(str, table.columns):
+        if name in RESERVED:
+            raise ValueError(
+                f"the stimulus table has a column {name!r}, a name that activations need for "
+                "their own (the ids are `stimulus`, the values `activations`); rename the column"
+            )
+        if "/" in name:
+            raise ValueError(
+                f"the stimulus table has a column {name!r}; a coordinate's name holds no '/': "
+                "rename the column"
+            )
 
 
 def _chosen_readouts(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import images
 from .files import sha256
+from .labels import present
 
 TABLE_FILE = "stimuli.csv"
 FILE_COLUMNS = ("file", "filename", "image", "path", "stimulus_path")
@@ -68,6 +69,7 @@ class StimulusSet:
             )
         if "stimulus_id" not in self.table:
             raise ValueError("the table needs a column 'stimulus_id'")
+        present(self.table["stimulus_id"], "stimulus ids")
         doubled = self.table["stimulus_id"][self.table["stimulus_id"].duplicated()]
         if len(doubled):
             raise ValueError(f"the stimulus id {doubled.iloc[0]!r} occurs more than once")
@@ -88,8 +90,10 @@ class StimulusSet:
             below the folder without their ending, in natural order (im2 before im10).
         table : path-like, optional
             A CSV with a column that names the files (`file`, `filename`, `image` or `path`);
-            `stimuli.csv` in the folder is taken by itself. Its rows give the order. Without
-            one, the first folder level becomes the column `category`.
+            `stimuli.csv` in the folder is taken by itself. Its rows give the order. Names of
+            files and ids are text (001 is not 1), and of text only an empty cell is missing (a
+            category may be called None). Without a table, the first folder level becomes the
+            column `category`.
 
         Raises
         ------
@@ -125,11 +129,12 @@ class StimulusSet:
     def _from_table(cls, root: Path, path: Path) -> StimulusSet:
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such table")
-        table = pd.read_csv(path)
-        column = next((name for name in FILE_COLUMNS if name in table), None)
+        names = pd.read_csv(path, nrows=0).columns
+        column = next((name for name in FILE_COLUMNS if name in names), None)
         if column is None:
             raise ValueError(f"{path} needs a column that names the files: {FILE_COLUMNS}")
-        relative = [Path(str(name)) for name in table[column]]
+        table = _read_table(path, ["stimulus_id", column])
+        relative = [Path(name) for name in present(table[column], f"names of files in {path}")]
         missing = [name for name in relative if not (root / name).exists()]
         if missing:
             raise ValueError(f"{path} names {missing[0]}, which is not in {root}")
@@ -167,6 +172,11 @@ class StimulusSet:
             stimulus1, stimulus2 ... when left out.
         table : DataFrame, optional
             Further columns, a row for each stimulus.
+
+        Raises
+        ------
+        ValueError
+            For another shape or dtype, values outside [0, 1], or ids that do not fit in number.
         """
         pictures = tuple(np.asarray(array) for array in arrays)
         for number, picture in enumerate(pictures):
@@ -176,6 +186,7 @@ class StimulusSet:
                     f"image {number} must be (height, width, 3), uint8 or floating point; got "
                     f"{picture.shape} {picture.dtype}"
                 )
+            _check_range(picture, number)
         labels = ids or [f"stimulus{number}" for number in range(1, len(pictures) + 1)]
         if len(labels) != len(pictures):
             raise ValueError(f"there are {len(labels)} ids for {len(pictures)} images")
@@ -290,6 +301,35 @@ def _shipped(name: str) -> Path:
     if specification is None or specification.origin is None:
         return Path("missing") / file
     return Path(specification.origin).parent / file
+
+
+def _check_range(picture: np.ndarray, number: int) -> None:
+    # A millionth beyond is what rounding in float32 adds to white.
+    if picture.dtype != np.uint8 and not ((picture >= -1e-6) & (picture <= 1 + 1e-6)).all():
+        if np.isfinite(picture).all():
+            fault = f"goes from {picture.min():g} to {picture.max():g}"
+        else:
+            fault = "has values that are not finite"
+        raise ValueError(
+            f"image {number} {fault}; floating-point images are in [0, 1]: divide values up to "
+            "255 by 255, or give them as uint8"
+        )
+
+
+def _read_table(path: Path, text: Sequence[str]) -> pd.DataFrame:
+    """Return a CSV with some columns as text, and with None, NA and the like as the text they are.
+
+    Among numbers these stand for a missing one.
+    """
+    types = dict.fromkeys(text, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    usual = pd.read_csv(path, dtype=types)
+    numbers = [
+        name
+        for name in table
+        if pd.api.types.is_numeric_dtype(usual[name]) and usual[name].notna().any()
+    ]
+    return table.assign(**{str(name): usual[name] for name in numbers})
 
 
 def _hidden(path: Path) -> bool:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from PIL import Image
 from scipy.spatial.distance import pdist
 
 import cnnperception as cp
+from cnnperception import activation_store, readouts
 from cnnperception import activations as extraction
-from cnnperception import readouts
 from cnnperception.activation_store import open_store
 from cnnperception.images import ImageError
 from cnnperception.models import RandomFilters
@@ -100,6 +101,125 @@ def test_a_finished_store_is_not_computed_again(tmp_path: Path, monkeypatch) -> 
     first = cp.extract(MODEL, _stimuli(), store=tmp_path / "a.zarr")
     monkeypatch.setattr(RandomFilters, "features", None)
     _assert_same(first, cp.extract(MODEL, _stimuli(), store=tmp_path / "a.zarr"))
+
+
+def _tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what was known of seven stimuli, and what is known of them now."""
+    before = pd.DataFrame({"category": list("abcdefg"), "size": np.arange(7), "gone": range(7)})
+    now = pd.DataFrame(
+        {
+            "category": ["x", None, *"cdefg"],
+            "size": [0.5, np.nan, *range(5)],
+            "new one": [True, False] * 3 + [True],
+        }
+    )
+    return before, now
+
+
+def _with_table(table: pd.DataFrame) -> cp.StimulusSet:
+    return cp.StimulusSet.from_arrays(_stimuli().sources, table=table)
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.nc"])
+@pytest.mark.filterwarnings("ignore:.*has a space in its name")
+def test_a_store_tells_what_the_table_says_now(tmp_path: Path, monkeypatch, name: str) -> None:
+    store, (before, now) = tmp_path / name, _tables()
+    cp.extract(MODEL, _with_table(before), store=store)
+    monkeypatch.setattr(RandomFilters, "features", None)
+    found = cp.extract(MODEL, _with_table(now), store=store)
+    monkeypatch.undo()
+    expected = cp.extract(MODEL, _with_table(now))
+    for tree in (found, open_store(store)):
+        _assert_same(tree, expected)
+        for layer in MODEL.layers:
+            assert set(tree[layer].coords) == {"stimulus", *now.columns}
+            assert tree[layer]["category"].to_numpy().tolist() == ["x", "", *"cdefg"]
+            np.testing.assert_array_equal(tree[layer]["size"], now["size"])
+            assert tree[layer]["new one"].dtype == bool
+            assert tree[layer].attrs["layer"] == layer
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with monkeypatch.context() as context:
+        context.setattr(activation_store, "_write_other_coordinates", None)
+        cp.extract(MODEL, _with_table(now), store=store)  # nothing has changed
+    again = cp.extract(MODEL, _stimuli(), store=store)
+    assert set(again["scale1"].coords) == {"stimulus", "category"}
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.nc"])
+@pytest.mark.filterwarnings("ignore:.*has a space in its name")
+def test_an_interrupted_change_of_the_table_loses_nothing(tmp_path, monkeypatch, name) -> None:
+    store, (before, now) = tmp_path / name, _tables()
+    cp.extract(MODEL, _with_table(before), store=store)
+    write, written = activation_store._write_coordinates, []
+
+    def failing(folder: Path, layer: str, coordinates) -> None:
+        written.append(layer)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(folder, layer, coordinates)
+
+    with monkeypatch.context() as context:
+        context.setattr(activation_store, "_write_coordinates", failing)
+        context.setattr(xr.DataTree, "to_netcdf", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            cp.extract(MODEL, _with_table(now), store=store)
+    if name == "a.zarr":
+        # Neither the old table nor the new one.
+        with pytest.raises(ValueError, match="not complete; run the same extraction again"):
+            open_store(store)
+    else:
+        assert open_store(store)["scale1"]["category"].to_numpy().tolist() == list("abcdefg")
+    with monkeypatch.context() as context:
+        context.setattr(RandomFilters, "features", None)
+        found = cp.extract(MODEL, _with_table(now), batch_size=1, store=store)
+    _assert_same(found, cp.extract(MODEL, _stimuli()))
+    for tree in (found, open_store(store)):
+        for layer in MODEL.layers:
+            assert tree[layer]["category"].to_numpy().tolist() == ["x", "", *"cdefg"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.nc"])
+@pytest.mark.filterwarnings("ignore:.*has a space in its name")
+def test_an_extraction_that_is_gone_on_with_has_the_table_of_now(tmp_path, monkeypatch, name):
+    store, (before, now), respond = tmp_path / name, _tables(), RandomFilters.features
+    seen: list[int] = []
+
+    def failing(self, images: torch.Tensor, layers):
+        seen.append(len(images))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return respond(self, images, layers)
+
+    with monkeypatch.context() as context:
+        context.setattr(RandomFilters, "features", failing)
+        with pytest.raises(KeyboardInterrupt):
+            cp.extract(MODEL, _with_table(before), batch_size=2, store=store)
+    found = cp.extract(MODEL, _with_table(now), batch_size=2, store=store)
+    _assert_same(found, cp.extract(MODEL, _stimuli(), batch_size=2))
+    assert found["scale1"]["category"].to_numpy().tolist() == ["x", "", *"cdefg"]
+    assert "gone" not in found["scale1"].variables
+
+
+@pytest.mark.parametrize("column", ["stimulus", "activations", "of/object"])
+def test_columns_that_cannot_be_coordinates_are_refused_at_once(monkeypatch, column) -> None:
+    monkeypatch.setattr(RandomFilters, "features", None)
+    with pytest.raises(ValueError, match=f"column '{column}'.*rename the column"):
+        cp.extract(MODEL, _with_table(pd.DataFrame({column: list("abcdefg")})))
+
+
+def test_layers_within_layers_are_refused_at_once(monkeypatch) -> None:
+    class Nested(RandomFilters):
+        def features(self, images, layers):
+            return dict.fromkeys(layers, images)
+
+    model = Nested(scales=2, channels=6)
+    model.layers = ("block", "block/conv", "blocks")
+    apart = cp.extract(model, _stimuli(), ["block/conv", "blocks"])
+    assert set(_values(apart)) == {"block/conv", "blocks"}
+    monkeypatch.setattr(Nested, "features", None)
+    with pytest.raises(ValueError, match="'block' and 'block/conv' cannot be kept together"):
+        cp.extract(model, _stimuli())
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.nc"])
@@ -302,3 +422,56 @@ def test_other_endings_and_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="folder of something else"):
         cp.extract(MODEL, _stimuli(), store=mine)
     assert (mine / "precious.txt").exists()
+    other = xr.Dataset({"a": ("x", np.arange(3))}, attrs={"who": "me"})
+    other.to_zarr(tmp_path / "other.zarr", zarr_format=2)
+    with pytest.raises(ValueError, match="folder of something else"):
+        cp.extract(MODEL, _stimuli(), store=tmp_path / "other.zarr")
+    (tmp_path / "folder.nc").mkdir()
+    (tmp_path / "file.zarr").write_text("keep")
+    for name in ("folder.nc", "file.zarr"):
+        with pytest.raises(ValueError, match="is a folder and one in .nc a file"):
+            cp.extract(MODEL, _stimuli(), store=tmp_path / name, overwrite=True)
+
+
+def test_what_are_no_activations_is_not_opened(tmp_path: Path) -> None:
+    rdms = xr.Dataset({"rdm_values": (("rdm", "pair"), np.zeros((1, 3)))})
+    rdms.to_netcdf(tmp_path / "rdms.nc", engine="h5netcdf")
+    rdms.to_zarr(tmp_path / "rdms.zarr", zarr_format=2)
+    (tmp_path / "text.nc").write_text("text")
+    (tmp_path / "text").write_text("text")
+    (tmp_path / "folder.nc").mkdir()
+    (tmp_path / "pictures").mkdir()
+    _folder(tmp_path / "pictures")
+    (tmp_path / "broken.zarr").mkdir()
+    (tmp_path / "broken.zarr" / ".zattrs").write_text("{")
+    for path in tmp_path.iterdir():
+        with pytest.raises(ValueError, match=f"{path.name} is no store of activations"):
+            open_store(path)
+    with pytest.raises(FileNotFoundError, match="there are no stored activations"):
+        open_store(tmp_path / "none.zarr")
+
+
+def test_a_store_that_has_lost_a_layer_says_so(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    cp.extract(MODEL, _stimuli(), store=store)
+    shutil.rmtree(store / "scale2")
+    for again in (lambda: open_store(store), lambda: cp.extract(MODEL, _stimuli(), store=store)):
+        with pytest.raises(ValueError, match="no complete store.*'scale2' is gone.*overwrite"):
+            again()
+    tree = cp.extract(MODEL, _stimuli(), store=store, overwrite=True)
+    _assert_same(tree, cp.extract(MODEL, _stimuli()))
+
+
+def test_an_unfinished_store_that_has_lost_a_layer_says_so(tmp_path: Path, monkeypatch) -> None:
+    store = tmp_path / "a.zarr"
+    with monkeypatch.context() as context:
+        context.setattr(extraction, "_check_finite", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            cp.extract(MODEL, _stimuli(), store=store)
+    shutil.rmtree(store / "scale2")
+    with pytest.raises(ValueError, match="'scale2' is gone"):
+        cp.extract(MODEL, _stimuli(), store=store)
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

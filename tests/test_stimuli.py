@@ -49,6 +49,31 @@ def test_a_table_beside_the_images_gives_order_and_columns(tmp_path: Path) -> No
     assert cp.StimulusSet.from_folder(tmp_path, other).ids == ["first"]
 
 
+def test_names_in_a_table_are_text(tmp_path: Path) -> None:
+    for name in ("001", "002"):
+        _save(tmp_path / name / "a.png")
+        _save(tmp_path / f"{name}.png")
+    (tmp_path / "stimuli.csv").write_text("stimulus_id,file,image\n001,002.png,3\n1,001.png,4\n")
+    stimuli = cp.StimulusSet.from_folder(tmp_path)
+    assert stimuli.ids == ["001", "1"]
+    # Another column than the one that names the files keeps its numbers.
+    assert stimuli.table["image"].tolist() == [3, 4]
+
+
+def test_only_an_empty_cell_of_text_is_missing(tmp_path: Path) -> None:
+    for name in "abcd":
+        _save(tmp_path / f"{name}.png")
+    (tmp_path / "stimuli.csv").write_text(
+        "file,category,size,animate\na.png,None,1.5,True\nb.png,NA,,False\n"
+        "c.png,,NA,True\nd.png,null,2,False\n"
+    )
+    table = cp.StimulusSet.from_folder(tmp_path).table
+    assert table["category"].tolist()[:2] == ["None", "NA"]
+    assert table["category"].isna().tolist() == [False, False, True, False]
+    np.testing.assert_array_equal(table["size"].to_numpy(), [1.5, np.nan, np.nan, 2])
+    assert table["animate"].dtype == bool
+
+
 def test_faults_of_folders_and_tables_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         cp.StimulusSet.from_folder(tmp_path / "none")
@@ -65,6 +90,12 @@ def test_faults_of_folders_and_tables_are_named(tmp_path: Path) -> None:
         cp.StimulusSet.from_folder(tmp_path)
     table.write_text("name\na.png\n")
     with pytest.raises(ValueError, match="column that names the files"):
+        cp.StimulusSet.from_folder(tmp_path)
+    table.write_text("file,category\na.png,x\n,y\n")
+    with pytest.raises(ValueError, match=r"names of files in .*stimuli\.csv are missing"):
+        cp.StimulusSet.from_folder(tmp_path)
+    table.write_text("file,stimulus_id\na.png,x\na.png,\n")
+    with pytest.raises(ValueError, match="stimulus ids are missing in 1 places"):
         cp.StimulusSet.from_folder(tmp_path)
     table.write_text("file,stimulus_id\na.png,x\na.png,x\n")
     with pytest.raises(ValueError, match="'x' occurs more than once"):
@@ -96,6 +127,19 @@ def test_arrays_of_bytes_and_of_floats_are_the_same_images() -> None:
         cp.StimulusSet.from_arrays(pixels[:0])
     with pytest.raises(KeyError, match="'z'"):
         one.image("z")
+
+
+def test_arrays_out_of_range_are_refused() -> None:
+    pixels = np.random.default_rng(0).random((2, 5, 4, 3), dtype=np.float32)
+    cp.StimulusSet.from_arrays(np.stack([pixels[0] - pixels[0].min(), pixels[1].round()]) + 5e-7)
+    with pytest.raises(ValueError, match=r"image 1 goes from 0 to 255; .*divide .* by 255"):
+        cp.StimulusSet.from_arrays([pixels[0], 255 * pixels[1].round()])
+    with pytest.raises(ValueError, match="image 0 goes from -1"):
+        cp.StimulusSet.from_arrays(2 * pixels.round() - 1)
+    for value in (np.nan, np.inf):
+        pixels[1, 2, 2, 2] = value
+        with pytest.raises(ValueError, match="image 1 has values that are not finite"):
+            cp.StimulusSet.from_arrays(pixels)
 
 
 def test_sets_are_cut_like_arrays() -> None:

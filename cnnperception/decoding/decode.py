@@ -40,7 +40,9 @@ def decode(
     patterns : array, Tensor or DataArray, shape (stimulus, ...)
         Flattened to (stimulus, channel).
     labels : sequence of length stimulus, or str
-        The class of each stimulus; a str names a coordinate of `patterns`.
+        The class of each stimulus; a str names a coordinate of `patterns`. A DataArray with a
+        coordinate `stimulus`, and a Series whose index are ids of stimuli, are put in the order
+        of the patterns; as are groups and test_on.
     readout : {"logistic", "ridge", "lda"}
         Multinomial logistic regression with an L2 penalty; ridge regression onto 1 and -1; linear
         discriminant analysis with covariances shrunk as Ledoit & Wolf (2004) choose.
@@ -77,9 +79,10 @@ def decode(
     Raises
     ------
     ValueError
-        For patterns that are not finite, labels or groups that are missing or do not fit in
-        number, one class only, a class with fewer members or groups than folds, or one that a
-        fold cannot be trained on; for a class or a group that `test_on` divides wrongly.
+        For patterns that are not finite, labels or groups that are missing, of other stimuli or
+        do not fit in number, one class only, a class with fewer members or groups than folds, or
+        one that a fold cannot be trained on; for a class or a group that `test_on` divides
+        wrongly.
     """
     chosen = readout_of(readout, penalties, folds, seed)
     check_resamples(resamples)

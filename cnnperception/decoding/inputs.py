@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from ..labels import listed
 from .folds import assign_folds, groups_of_strata
 
 
@@ -51,13 +52,15 @@ def labelled(patterns: Any, labels: Any, groups: Any = None) -> Labelled:
     ----------
     patterns : array, Tensor or DataArray, shape (stimulus, ...)
     labels, groups : sequence of length stimulus, or str
-        A str is the name of a coordinate of `patterns` along `stimulus`.
+        A str is the name of a coordinate of `patterns` along `stimulus`. A DataArray with a
+        coordinate `stimulus`, and a Series whose index are ids of stimuli, are put in the order
+        of the patterns.
 
     Raises
     ------
     ValueError
         For patterns that are not (stimulus, ...) or not finite, labels or groups that are
-        missing or do not fit in number, or fewer than two classes.
+        missing, of other stimuli or do not fit in number, or fewer than two classes.
     """
     if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.dims:
         patterns = patterns.transpose("stimulus", ...)
@@ -77,7 +80,10 @@ def labelled(patterns: Any, labels: Any, groups: Any = None) -> Labelled:
 
 
 def column(patterns: Any, values: Any, name: str, ids: list[str]) -> np.ndarray:
-    """Return one value a stimulus, given as such or as the name of a coordinate."""
+    """Return one value a stimulus, given as such or as the name of a coordinate.
+
+    An empty text is a missing value: text that is missing in a table is empty in a coordinate.
+    """
     if isinstance(values, str):
         known = [str(n) for n in getattr(patterns, "coords", ())]
         if values not in known:
@@ -86,6 +92,7 @@ def column(patterns: Any, values: Any, name: str, ids: list[str]) -> np.ndarray:
                 f"{', '.join(known) or 'none'}. Give one value a stimulus instead"
             )
         values = patterns[values].to_numpy()
+    values = _in_order(patterns, values, name, ids)
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
     found = np.asarray(values)
@@ -94,13 +101,17 @@ def column(patterns: Any, values: Any, name: str, ids: list[str]) -> np.ndarray:
             f"{name} must be one value a stimulus: there are {len(ids)} stimuli and {name} of the "
             f"shape {found.shape}"
         )
-    missing = np.asarray(pd.isna(found))
-    if missing.any():
+    # Looked for in the values as given: an array of numbers and text has NaN as the text "nan".
+    missing = [i for i, value in enumerate(listed(values)) if pd.isna(value) or value == ""]
+    if missing:
         raise ValueError(
-            f"{name} are missing for {missing.sum()} stimuli, the first {ids[missing.argmax()]!r}; "
-            "leave those stimuli out"
+            f"{name} are missing for {len(missing)} stimuli, the first {ids[missing[0]]!r}; leave "
+            "those stimuli out"
         )
-    return found.astype(str) if found.dtype.kind not in "biufU" else found
+    if found.dtype.kind == "T":
+        # Text of variable length, which zarr gives; numpy casts it to no other by itself.
+        found = found.astype(object)
+    return found if found.dtype.kind in "biufU" else found.astype(str)
 
 
 def draw_folds(
@@ -186,6 +197,44 @@ def whole_in_a_fold(codes: np.ndarray, fold_of: np.ndarray) -> int | None:
     return int(alone[0]) if len(alone) else None
 
 
+def _in_order(patterns: Any, values: Any, name: str, ids: list[str]) -> Any:
+    """Return values that say which stimuli they are of in the order of the patterns."""
+    own = _stimuli_of(values, ids)
+    if own is None or own == ids or not _has_ids(patterns):
+        return values
+    place = {stimulus: number for number, stimulus in enumerate(own)}
+    other = sorted(set(ids) ^ set(own))
+    if other:
+        raise ValueError(
+            f"{name} and patterns are of different stimuli: {other[0]!r} is in one alone. Give the "
+            "same stimuli, or a list of values in the order of the patterns"
+        )
+    if len(place) < len(own):
+        raise ValueError(
+            f"{name} have several values for one stimulus, in another order than the patterns; "
+            "give one for each, or a list in the order of the patterns"
+        )
+    plain = values.to_numpy()
+    return plain[[place[stimulus] for stimulus in ids]]
+
+
+def _stimuli_of(values: Any, ids: list[str]) -> list[str] | None:
+    """Return the stimuli that values are of, where they say so.
+
+    An index that holds none of the ids, or that pandas made, numbers rows.
+    """
+    if isinstance(values, xr.DataArray) and values.ndim == 1 and "stimulus" in values.coords:
+        return [str(stimulus) for stimulus in values["stimulus"].to_numpy()]
+    if isinstance(values, pd.Series) and not isinstance(values.index, pd.RangeIndex):
+        named = [str(stimulus) for stimulus in values.index]
+        return named if set(named) & set(ids) else None
+    return None
+
+
+def _has_ids(patterns: Any) -> bool:
+    return isinstance(patterns, xr.DataArray) and "stimulus" in patterns.coords
+
+
 def _matrix(patterns: Any) -> np.ndarray:
     if isinstance(patterns, torch.Tensor):
         # numpy has no bfloat16.
@@ -204,6 +253,6 @@ def _matrix(patterns: Any) -> np.ndarray:
 
 
 def _ids(patterns: Any, count: int) -> list[str]:
-    if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.coords:
+    if _has_ids(patterns):
         return [str(name) for name in patterns["stimulus"].to_numpy()]
     return [str(number) for number in range(count)]

@@ -1,7 +1,8 @@
 """Similarity measures of two representations of the same stimuli.
 
-Each takes two sets of patterns, (stimulus, unit ...) arrays, Tensors or DataArrays; the latter
-are matched by their coordinate `stimulus`. Units are centred over stimuli.
+Each takes two sets of patterns, (stimulus, unit ...) arrays, Tensors or DataArrays. The latter
+may have their dimension `stimulus` in any place, and are matched by their coordinate of that
+name. Units are centred over stimuli.
 """
 
 from __future__ import annotations

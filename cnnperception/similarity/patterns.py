@@ -21,7 +21,7 @@ def matrix(patterns: Any, name: str = "patterns") -> np.ndarray:
     ValueError
         For fewer than two dimensions, no units, or values that are not finite.
     """
-    values = np.asarray(_dense(patterns), dtype=np.float64)
+    values = np.asarray(_dense(stimuli_first(patterns)), dtype=np.float64)
     if values.ndim < 2 or values.shape[1:].count(0):
         raise ValueError(f"{name} must be (stimulus, unit ...); got the shape {values.shape}")
     values = values.reshape(len(values), -1)
@@ -35,7 +35,9 @@ def matched(x: Any, y: Any) -> tuple[Any, Any]:
     """Return two sets of patterns with the stimuli of the second in the order of the first.
 
     DataArrays that both have a coordinate `stimulus` are matched by it, others by position.
+    Stimuli become the first dimension of DataArrays that name theirs `stimulus`.
     """
+    x, y = stimuli_first(x), stimuli_first(y)
     ids_x, ids_y = stimulus_ids(x), stimulus_ids(y)
     if ids_x is not None and ids_y is not None and ids_x != ids_y:
         place = {name: number for number, name in enumerate(ids_y)}
@@ -46,6 +48,13 @@ def matched(x: Any, y: Any) -> tuple[Any, Any]:
     if len(x) != len(y):
         raise ValueError(f"the patterns are of {len(x)} and {len(y)} stimuli")
     return x, y
+
+
+def stimuli_first(patterns: Any) -> Any:
+    """Return patterns with the dimension `stimulus`, where they name one so, in front."""
+    if isinstance(patterns, xr.DataArray) and "stimulus" in patterns.dims:
+        return patterns.transpose("stimulus", ...)
+    return patterns
 
 
 def stimulus_ids(patterns: Any) -> list[str] | None:
@@ -61,6 +70,7 @@ def blocks(patterns: Any, name: str) -> Iterator[np.ndarray]:
     Patterns are cut along their second dimension, so that of a stored array no more is read than
     a block.
     """
+    patterns = stimuli_first(patterns)
     array = patterns if isinstance(patterns, xr.DataArray) else _dense(patterns)
     if array.ndim < 2:
         raise ValueError(f"{name} must be (stimulus, unit ...); got the shape {array.shape}")

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .. import runtime
+from ..labels import present
 from .patterns import matched, matrix
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-4, 6))
@@ -42,7 +43,8 @@ def ridge_predictivity(
     folds : int
         Parts of the stimuli, drawn at random, that are tested in turn.
     groups : sequence, optional
-        The group of each stimulus, such as its object: groups are never torn apart.
+        The group of each stimulus, such as its object: groups are never torn apart. A DataArray
+        with a coordinate `stimulus` is put in the order of the features.
     reliability : array, shape (neuroid,), optional
         Of the responses, from 0 to 1, as `split_half_reliability` gives, to correct for noise.
     seed : int
@@ -59,8 +61,8 @@ def ridge_predictivity(
     Raises
     ------
     ValueError
-        For patterns of different stimuli or not finite, penalties that are not positive, or too
-        few stimuli or groups for the folds.
+        For patterns of different stimuli or not finite, penalties that are not positive, groups
+        that are missing, or too few stimuli or groups for the folds.
     """
     candidates = np.asarray(penalties, dtype=np.float64)
     if candidates.ndim != 1 or not candidates.size or not (candidates > 0).all():
@@ -108,13 +110,20 @@ def pls_predictivity(
 
         # The regression depends on features by their products alone: rotated into the span of
         # the training stimuli they are few, and nothing is lost.
-        centre = x.mean(axis=0)
-        _, values, rotation = np.linalg.svd(x - centre, full_matrices=False)
+        centre, level = x.mean(axis=0), y.mean(axis=0)
+        predicted = np.tile(level, (len(tested), 1))
+        centred = (x - centre) * _varies(x)
+        _, values, rotation = np.linalg.svd(centred, full_matrices=False)
         rotation = rotation[values > 1e-10 * values[0]]
-        used = min(components, len(rotation))
-        model = PLSRegression(used, scale=False).fit((x - centre) @ rotation.T, y)
-        predicted = np.asarray(model.predict((tested - centre) @ rotation.T))
-        return predicted.reshape(len(tested), -1), np.full(y.shape[1], float(used))
+        used, answering = min(components, len(rotation)), _varies(y)
+        if used and answering.any():
+            answers = (y - level)[:, answering]
+            # In units of their own: scikit-learn takes responses below 2e-15 for constant.
+            unit = np.abs(answers).max()
+            model = PLSRegression(used, scale=False).fit(centred @ rotation.T, answers / unit)
+            found = np.asarray(model.predict((tested - centre) @ rotation.T))
+            predicted[:, answering] += unit * found.reshape(len(tested), -1)
+        return predicted, np.full(y.shape[1], float(used))
 
     found = _predictivity(
         features, neuroids, predict, "components", folds, groups, reliability, seed, progress
@@ -172,6 +181,8 @@ def _predictivity(
     progress: bool,
 ) -> xr.Dataset:
     features, neuroids = matched(features, neuroids)
+    if isinstance(groups, xr.DataArray):
+        groups = matched(features, groups)[1]
     x, y = matrix(features, "features"), matrix(neuroids, "neuroids")
     scores, settings = [], []
     parts = list(_folds(len(x), folds, groups, seed))
@@ -213,10 +224,11 @@ def _folds(
     """Yield the training and the tested stimuli of each fold."""
     members = np.arange(count)
     if groups is not None:
-        if len(groups) != count:
-            raise ValueError(f"there are {len(groups)} groups for {count} stimuli")
-        number = {label: place for place, label in enumerate(dict.fromkeys(groups))}
-        members = np.array([number[label] for label in groups])
+        labels = present(groups, "groups")
+        if len(labels) != count:
+            raise ValueError(f"there are {len(labels)} groups for {count} stimuli")
+        number = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+        members = np.array([number[label] for label in labels])
     things = int(members.max()) + 1
     # A correlation over the tested stimuli needs three of them.
     fewest = 3 * folds if groups is None else folds
@@ -262,6 +274,16 @@ def _ridge(
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the correlation of each column with its fellow; zero where one does not vary."""
+    known = _varies(a) & _varies(b)
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     length = np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), length, out=np.zeros(a.shape[1]), where=length > 0)
+    return np.divide(
+        (a * b).sum(axis=0), length, out=np.zeros(a.shape[1]), where=known & (length > 0)
+    )
+
+
+def _varies(values: np.ndarray) -> np.ndarray:
+    """Return which columns differ from their mean by more than rounding does."""
+    length = np.linalg.norm(values - values.mean(axis=0), axis=0)
+    varies: np.ndarray = length > 1e-12 * np.abs(values).max(axis=0) * np.sqrt(len(values))
+    return varies

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import cnnperception as cp
-from cnnperception.decoding import decode, decode_layers, span
+from cnnperception.decoding import decode, decode_layers, generalization, span
 from cnnperception.decoding.folds import assign_folds, splits
 from cnnperception.decoding.readouts import READOUTS as READOUT_FUNCTIONS
 from cnnperception.decoding.span import coordinates
@@ -328,6 +328,76 @@ def test_every_layer_of_a_model_is_decoded_by_a_column_of_the_table(activations)
     xr.testing.assert_equal(found.isel(layer=-1, drop=True), last)
 
 
+def test_what_is_stored_is_decoded_by_columns_of_text(tmp_path):
+    pictures = np.random.default_rng(0).random((24, 16, 16, 3))
+    table = pd.DataFrame(
+        {
+            "kind": np.repeat(["ant", "bee"], 12),
+            "object": [f"o{number // 2}" for number in range(24)],
+            "background": ["blank", "clutter"] * 12,
+        }
+    )
+    stimuli = cp.StimulusSet.from_arrays(pictures, table=table)
+    model = cp.models.RandomFilters(scales=1, channels=6)
+    settings = {"readout": "ridge", "penalties": 1.0, "groups": "object", "folds": 3}
+    kept = [
+        cp.extract(model, stimuli, "scale1", readout="mean", store=store)["scale1"]["activations"]
+        for store in (None, tmp_path / "a.zarr", tmp_path / "a.nc")
+    ]
+    in_memory, *stored = (decode(patterns, "kind", **settings) for patterns in kept)
+    for found in stored:
+        xr.testing.assert_equal(found, in_memory)
+    in_memory, *stored = (
+        generalization(patterns, "kind", "background", **settings) for patterns in kept
+    )
+    for found in stored:
+        xr.testing.assert_equal(found, in_memory)
+
+
+@pytest.mark.parametrize("name", ["labels", "groups", "test_on"])
+@pytest.mark.parametrize("form", ["DataArray", "Series"])
+def test_values_that_name_their_stimuli_are_put_in_the_order_of_the_patterns(name, form):
+    patterns, codes = noisy_classes(separation=2.0)
+    ids = [f"s{number}" for number in range(60)]
+    given = {"labels": codes, "groups": np.arange(60) // 2, "test_on": np.arange(60) % 4 > 1}
+    table = xr.DataArray(patterns, dims=("stimulus", "unit"), coords={"stimulus": ids})
+    order = np.random.default_rng(1).permutation(60)
+    shuffled = {
+        "DataArray": xr.DataArray(given[name], dims="stimulus", coords={"stimulus": ids}),
+        "Series": pd.Series(given[name], index=ids),
+    }[form]
+    found = decode(table[order], **{"labels": codes[order], name: shuffled}, readout="lda")
+    expected = decode(
+        table[order], **{"labels": codes[order], name: given[name][order]}, readout="lda"
+    )
+    xr.testing.assert_identical(found, expected)
+    other = shuffled[1:] if form == "Series" else shuffled.assign_coords(stimulus=["x", *ids[1:]])
+    with pytest.raises(ValueError, match=f"{name} and patterns are of different stimuli"):
+        decode(table[order], **{"labels": codes[order], name: other})
+
+
+def test_an_index_of_rows_names_no_stimuli():
+    patterns, codes = noisy_classes()
+    table = xr.DataArray(
+        patterns, dims=("stimulus", "unit"), coords={"stimulus": [f"s{n}" for n in range(60)]}
+    )
+    expected = decode(table, codes, readout="lda")
+    for index in (None, np.arange(60)[::-1] + 3):
+        found = decode(table, pd.Series(codes, index=index), readout="lda")
+        xr.testing.assert_identical(found, expected)
+    # Patterns that name no stimuli have nothing to be matched by.
+    unnamed = decode(patterns, pd.Series(codes, index=np.arange(60)[::-1]), readout="lda")
+    np.testing.assert_array_equal(unnamed["decision"], expected["decision"])
+
+
+def test_a_stimulus_with_two_labels_is_refused():
+    patterns, codes = noisy_classes()
+    table = xr.DataArray(patterns, dims=("stimulus", "unit"), coords={"stimulus": np.arange(60)})
+    twice = pd.Series([*codes, 0], index=[*range(60), 0])
+    with pytest.raises(ValueError, match="several values for one stimulus"):
+        decode(table, twice)
+
+
 def test_layers_in_groups_keep_their_whole_names():
     patterns, codes = noisy_classes()
     bands = {
@@ -337,6 +407,16 @@ def test_layers_in_groups_keep_their_whole_names():
     found = decode_layers(xr.DataTree.from_dict(bands), codes, readout="lda")
     assert list(found["layer"].values) == ["c1/band0", "c1/band1"]
     assert found["fold_of"].dims == ("layer", "stimulus")
+
+
+def test_a_category_that_the_table_lacks_is_no_class():
+    pictures = np.random.default_rng(0).random((9, 16, 16, 3))
+    table = pd.DataFrame({"kind": np.repeat(["ant", None, "bee"], 3)})
+    stimuli = cp.StimulusSet.from_arrays(pictures, table=table)
+    model = cp.models.RandomFilters(scales=1, channels=6)
+    patterns = cp.extract(model, stimuli, "scale1", readout="mean")["scale1"]["activations"]
+    with pytest.raises(ValueError, match="labels are missing for 3 stimuli, the first 'stimulus4'"):
+        decode(patterns, "kind", folds=2)
 
 
 def test_layers_are_named_in_errors():
@@ -359,6 +439,9 @@ LABELS = np.repeat([0, 1], 10)
             {"labels": np.where(LABELS, np.nan, 1.0)},
             "missing for 10 stimuli, the first '10'",
         ),
+        ({"labels": ["a"] * 12 + [""] * 8}, "missing for 8 stimuli, the first '12'"),
+        ({"labels": ["a"] * 10 + ["b"] * 9 + [np.nan]}, "missing for 1 stimuli, the first '19'"),
+        ({"groups": ["a", None] * 10}, "groups are missing for 10 stimuli"),
         ({"labels": "kind"}, "no coordinate"),
         ({"labels": [0] * 17 + [1] * 3}, "class 1 has 3 stimuli, fewer than 5 folds"),
         ({"groups": np.arange(20) // 3}, "class 0 has 4 groups, fewer than 5 folds"),

@@ -80,6 +80,21 @@ def test_two_models_are_compared_layer_by_layer_whatever_the_order_of_stimuli():
     assert found.sel(layer="one", other_layer="one") == pytest.approx(1)
 
 
+def test_layers_and_neuroids_may_have_their_stimuli_in_any_place():
+    values = layers()
+    named = {
+        name: xr.DataArray(array, dims=("stimulus", *"abc"[: array.ndim - 1]))
+        for name, array in values.items()
+    }
+    turned = {name: array.transpose(..., "stimulus") for name, array in named.items()}
+    xr.testing.assert_allclose(
+        similarity.similarity_matrix(turned), similarity.similarity_matrix(named)
+    )
+    expected = similarity.ridge_predictivity(values["one"], values["three"], folds=4)
+    found = similarity.ridge_predictivity(turned["one"], turned["three"], folds=4)
+    xr.testing.assert_identical(found, expected)
+
+
 def test_what_cannot_be_compared_is_named():
     with pytest.raises(ValueError, match="no measure is called 'hsic'"):
         similarity.similarity_matrix(layers(), measure="hsic")

@@ -200,6 +200,21 @@ def test_tensors_arrays_and_labelled_arrays_of_any_order_agree():
         similarity.cka(one, other.assign_coords(stimulus=["q", *ids[1:]]))
 
 
+@pytest.mark.parametrize("name", [*SYMMETRIC, "cca", "svcca", "pwcca", "knn_overlap"])
+def test_stimuli_are_found_by_the_name_of_their_dimension(name):
+    x, y = patterns(related=1.0)
+    ids = [f"p{number}" for number in range(30)]
+    one, other = (
+        xr.DataArray(values, dims=("stimulus", "unit"), coords={"stimulus": ids})
+        for values in (x, y)
+    )
+    measure = getattr(similarity, name)
+    expected = measure(x, y)
+    assert measure(one.T, other.T) == pytest.approx(expected)
+    assert measure(one, other[::-1].T) == pytest.approx(expected)
+    assert measure(one.T, y) == pytest.approx(expected)
+
+
 def test_correlations_that_cannot_but_be_one_are_warned_of():
     x, y = patterns(10, (8, 7))
     with pytest.warns(UserWarning, match="span 8 and 7 dimensions of the 9"):

@@ -1,7 +1,9 @@
 """Cross-validated regression against scikit-learn, and what it must not do."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
 
@@ -75,6 +77,21 @@ def test_a_group_is_never_torn_apart():
         assert not {groups[i] for i in train} & {groups[i] for i in test}
 
 
+def test_groups_are_taken_in_every_form_and_in_the_order_of_the_features():
+    x, y = responses()
+    groups = [f"object{number // 4}" for number in range(60)]
+    expected = similarity.ridge_predictivity(x, y, folds=5, groups=groups)
+    ids = [f"p{number}" for number in range(60)]
+    named = xr.DataArray(x, dims=("stimulus", "unit"), coords={"stimulus": ids})
+    labels = xr.DataArray(groups, dims="stimulus", coords={"stimulus": ids})
+    for given in (np.array(groups), pd.Series(groups), labels, labels[::-1]):
+        found = similarity.ridge_predictivity(named, y, folds=5, groups=given)
+        xr.testing.assert_identical(found, expected)
+    for missing in (None, np.nan):
+        with pytest.raises(ValueError, match="groups are missing in 1 places, the first number 59"):
+            similarity.ridge_predictivity(x, y, groups=pd.Series([*groups[:-1], missing]))
+
+
 def test_reliability_is_that_of_the_mean_over_repetitions():
     rng = np.random.default_rng(0)
     signal = rng.normal(size=(1, 400, 30))
@@ -133,7 +150,31 @@ def test_bad_inputs_are_named():
         similarity.ridge_predictivity(broken, y)
 
 
-def test_features_that_do_not_vary_predict_the_mean():
+@pytest.mark.parametrize("predict", [similarity.ridge_predictivity, similarity.pls_predictivity])
+@pytest.mark.parametrize("value", [1.0, 0.1, 1000.1])
+def test_features_that_do_not_vary_predict_the_mean(predict, value):
     x, y = responses()
-    found = similarity.ridge_predictivity(np.ones_like(x), y, folds=5)
+    found = predict(np.full_like(x, value), y, folds=5)
     np.testing.assert_allclose(found["r"], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("predict", [similarity.ridge_predictivity, similarity.pls_predictivity])
+@pytest.mark.parametrize("stimuli", [37, 92, 118])
+def test_neuroids_that_do_not_vary_correlate_with_nothing(predict, stimuli):
+    x, y = responses(stimuli)
+    silent = np.stack([np.full(stimuli, value) for value in (0.1, 1 / 3, 1000.1)], axis=1)
+    np.testing.assert_array_equal(predict(x, silent, folds=5)["r"], 0)
+    found = predict(x, np.concatenate([silent, y], axis=1), folds=5)
+    np.testing.assert_array_equal(found["r"][:3], 0)
+    np.testing.assert_allclose(found["r"][3:], predict(x, y, folds=5)["r"], atol=1e-9)
+    repeats = np.stack([silent] * 5)
+    np.testing.assert_array_equal(similarity.split_half_reliability(repeats), 0)
+
+
+@pytest.mark.parametrize("predict", [similarity.ridge_predictivity, similarity.pls_predictivity])
+def test_the_unit_and_the_level_of_responses_do_not_matter(predict):
+    x, y = responses()
+    expected = predict(x, y, folds=5)["r"]
+    np.testing.assert_allclose(predict(x, 1e-17 * y, folds=5)["r"], expected, atol=1e-9)
+    # A thousandth of a millionth of the level is variation all the same.
+    np.testing.assert_allclose(predict(x, 1e9 + y, folds=5)["r"], expected, atol=1e-5)
