@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import images as image_files
-from .. import runtime
+from .. import interrupts, runtime
 from .anchored import Anchored
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .memory import has_room_for_anchor, history_for, is_out_of_memory
@@ -134,42 +134,48 @@ def synthesize(
     during.callback(bar.close)
     during.enter_context(runtime.kept_memory())
     try:
-        for number in range(at.level, len(stages)):
-            stage = stages[number]
-            if objective is None or stage.index != stages[number - 1].index:
-                objective = objective_at(stage.index)
-            if at.images.shape[-2:] != stage.level.size:
-                at.images = (
-                    interpolated(at.images, stage.level.size, wrap=objective.tileable)
-                    if optimiser is None
-                    # Published procedures go on from a picture as it is written to a file.
-                    else resampled(at.images.clamp(0, 1), stage.level.size)
+        # Between evaluations the search changes what it has learnt of the curvature in place: a
+        # run that was interrupted there would not go on as if it had not been.
+        with interrupts.held() as held:
+            for number in range(at.level, len(stages)):
+                stage = stages[number]
+                if objective is None or stage.index != stages[number - 1].index:
+                    objective = objective_at(stage.index)
+                if at.images.shape[-2:] != stage.level.size:
+                    at.images = (
+                        interpolated(at.images, stage.level.size, wrap=objective.tileable)
+                        if optimiser is None
+                        # Published procedures go on from a picture as it is written to a file.
+                        else resampled(at.images.clamp(0, 1), stage.level.size)
+                    )
+                    if detail is not None and _grows(schedule, stage.index):
+                        at.images = at.images + detail(stage.index)
+                search = _search(objective, stage, at, optimiser, memory, held.during)
+                for state in _until(search, target_loss, next(deadlines)):
+                    at.level = number
+                    if isinstance(state, State):
+                        at.state = state
+                    else:
+                        at.images = state.images
+                    at.losses.append((stage.index, stage.level.size, objective.names, state.terms))
+                    held.let_through()
+                    bar.advance(objective, state)
+                    if watch is not None:
+                        names = objective.names
+                        seen = (state.images.detach(), state.terms)
+                        watch(
+                            Moment(stage.index, len(schedule), len(at.losses), total, names, *seen)
+                        )
+                    if path is not None and len(at.losses) % checkpoint_every == 0:
+                        save_checkpoint(path, at, provenance)
+                at.images = at.images if at.state is None else at.state.images
+                # Of another size nothing can be kept; of another precision, the curvature.
+                kept = (
+                    dataclasses.replace(at.state, evaluations=0)
+                    if at.state and stage.anchored
+                    else None
                 )
-                if detail is not None and _grows(schedule, stage.index):
-                    at.images = at.images + detail(stage.index)
-            search = _search(objective, stage, at, optimiser, memory)
-            for state in _until(search, target_loss, next(deadlines)):
-                at.level = number
-                if isinstance(state, State):
-                    at.state = state
-                else:
-                    at.images = state.images
-                at.losses.append((stage.index, stage.level.size, objective.names, state.terms))
-                bar.advance(objective, state)
-                if watch is not None:
-                    names = objective.names
-                    seen = (state.images.detach(), state.terms)
-                    watch(Moment(stage.index, len(schedule), len(at.losses), total, names, *seen))
-                if path is not None and len(at.losses) % checkpoint_every == 0:
-                    save_checkpoint(path, at, provenance)
-            at.images = at.images if at.state is None else at.state.images
-            # Of another size nothing can be kept; of another precision, the curvature.
-            kept = (
-                dataclasses.replace(at.state, evaluations=0)
-                if at.state and stage.anchored
-                else None
-            )
-            at.state, at.level, at.anchor = kept, number + 1, None
+                at.state, at.level, at.anchor = kept, number + 1, None
         finished = True
     except KeyboardInterrupt:
         if path is not None:
@@ -223,6 +229,7 @@ def _search(
     at: Checkpoint,
     optimiser: Optimiser | None,
     memory: int | None,
+    interruptible: Callable[[Evaluate], Evaluate],
 ) -> Generator[State | Progress, None, None]:
     """Yield where a search is, until the stage is over.
 
@@ -242,7 +249,7 @@ def _search(
         if stage.anchored and state is not None and state.evaluations >= RENEWED:
             state = dataclasses.replace(state, evaluations=0)
         search = minimise(
-            _near_anchor(objective, at, state) if stage.anchored else objective,
+            interruptible(_near_anchor(objective, at, state) if stage.anchored else objective),
             at.images,
             history=history,
             state=state,

@@ -160,7 +160,7 @@ def texture(
         setup.check_tiles(model, chosen, levels)
     regions = _regions(sources, mask, pool_grid)
     if settings.spectrum and (mask is not None or len(sources) > 1):
-        raise ValueError("the spectrum is that of one exemplar, and of all of it: no mask, no blend")
+        raise ValueError("a spectrum is that of one whole exemplar: give no mask and no blend")
     counted = [_counted(source, mask) for source in sources]
     # What a blend has most of.
     main = shares.index(max(shares))

@@ -60,5 +60,5 @@ def test_a_mask_begins_with_noise_like_the_part_that_counts() -> None:
 @pytest.mark.parametrize("options", [{"mask": torch.ones(48, 48)}, {"weights": [0, 1]}])
 def test_a_spectrum_is_that_of_one_whole_exemplar(options: dict[str, object]) -> None:
     exemplar = DARK if "mask" in options else [LIGHT, DARK]
-    with pytest.raises(ValueError, match="no mask, no blend"):
+    with pytest.raises(ValueError, match="no mask and no blend"):
         _made(exemplar, spectrum=1.0, **options)
