@@ -60,6 +60,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise unless a file can be written under this name, before what it is to hold is made.
+
+    Raises
+    ------
+    IsADirectoryError, NotADirectoryError, PermissionError
+        When it is a folder, or is to be in something that is none or cannot be written to.
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file to write")
+    there = next(parent for parent in target.parents if parent.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {there} is no folder")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: nothing can be written to {there}")
+
+
 def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str]) -> None:
     """Remove the temporary files that killed writes of files of these names left in a folder."""
     for path in Path(folder).glob(".*"):

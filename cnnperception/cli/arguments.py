@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
@@ -125,6 +125,8 @@ def _options(
 def picture(source: str, size: int | None, at_most: int | None = None) -> Tensor:
     from .. import images, stimuli
 
+    if size is not None and size < 1:
+        raise ValueError(f"size must be 1 or more; got {size}")
     if not Path(source).exists() and source in stimuli.list_exemplars():
         picture = stimuli.exemplar(source)
     else:
@@ -171,7 +173,7 @@ def exemplar(source: str, size: int | None, preset: Procedure) -> Tensor:
 
 
 def mask(path: Path | None, size: int | None, preset: Procedure) -> Tensor | None:
-    """Return what of an exemplar counts, (height, width): what is not black in a file."""
+    """Return what of an exemplar counts, (height, width): what is lighter than mid-grey."""
     return None if path is None else exemplar(str(path), size, preset)[0].amax(dim=0) > 0.5
 
 
@@ -188,23 +190,33 @@ def checkpoint(output: Path) -> Path:
     return output.with_name(f"{output.name}.checkpoint")
 
 
-def write(result: SynthesisResult, output: Path) -> None:
-    write_each([result], output)
-
-
-def write_each(results: list[SynthesisResult], output: Path) -> None:
+def write(results: Sequence[SynthesisResult], output: Path) -> None:
     """Write images; several get their seeds into their names: out.png has out-0.png ..."""
     from ..images import write
 
     for result in results:
-        path = output
-        if len(results) > 1:
-            path = output.with_name(f"{output.stem}-{result.provenance['seed']}{output.suffix}")
-        write(path, result.image, result.provenance)
+        write(_name_of(result, results, output), result.image, result.provenance)
+
+
+def _name_of(result: SynthesisResult, results: Sequence[SynthesisResult], output: Path) -> Path:
+    if len(results) == 1:
+        return output
+    return output.with_name(f"{output.stem}-{result.provenance['seed']}{output.suffix}")
+
+
+def tell(results: Sequence[SynthesisResult], output: Path) -> None:
+    """Say what was written, and end with the code of interruptions where one was.
+
+    Raises
+    ------
+    typer.Exit
+        After an interruption.
+    """
+    for result in results:
         tell_preset(result)
         losses = result.final_losses()
         typer.echo(", ".join(f"{term} {loss:.2g}" for term, loss in losses.items()), err=True)
-        typer.echo(path)
+        typer.echo(_name_of(result, results, output))
     if not all(result.finished for result in results):
         typer.secho(
             "interrupted: this is the best image so far; the same command goes on from here",
@@ -235,7 +247,11 @@ def running(
     memory: float | None,
     quiet: bool,
 ) -> Iterator[Running]:
-    """Give what `synthesize` is run with; an animation is written when the block ends."""
+    """Give what `synthesize` is run with; an animation is written when the block ends.
+
+    Write the picture inside the block: whatever fails later, it is there.
+    """
+    from ..files import check_target
     from ..images import check_writable
     from ..synthesis.watching import Animation as Film
     from ..synthesis.watching import Preview as Window
@@ -244,8 +260,11 @@ def running(
     check_writable(output)
     if loss_curve is not None and loss_curve.suffix.lower() not in (".png", ".pdf"):
         raise ValueError(f"the loss curve is written as .png and .pdf; got {loss_curve.name}")
+    for path in (output, preview, animation, loss_curve):
+        if path is not None:
+            check_target(path)
     with contextlib.ExitStack() as films:
-        watch = [] if preview is None else [Window(preview)]
+        watch = [] if preview is None else [films.enter_context(Window(preview))]
         film = [] if animation is None else [films.enter_context(Film(animation))]
         yield {
             "progress": not quiet,

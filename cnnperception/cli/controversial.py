@@ -70,9 +70,11 @@ def controversial(
     import pandas as pd
 
     from .. import images
-    from ..files import atomic_path
+    from ..files import atomic_path, check_target
     from ..synthesis import controversial as synthesise
 
+    if table is not None:
+        check_target(table)
     with arguments.running(
         output,
         preview=preview,
@@ -96,6 +98,9 @@ def controversial(
             seed=seed,
             **running,
         )
+        arguments.write([result], output)
+        if both:
+            images.write(reversed_name(output), result.images[1], result.provenance)
     arguments.draw_losses(result, loss_curve)
     distances = pd.DataFrame(result.provenance["distances"])
     typer.echo(distances.to_string(index=False, float_format="%.3g"), err=True)
@@ -103,9 +108,8 @@ def controversial(
         with atomic_path(table) as path:
             distances.to_csv(path, index=False)
     if both:
-        images.write(reversed_name(output), result.images[1], result.provenance)
         typer.echo(reversed_name(output))
-    arguments.write(result, output)
+    arguments.tell([result], output)
 
 
 def reversed_name(output: Path) -> Path:

@@ -94,10 +94,11 @@ def foveated(
             seed=seed,
             **running,
         )
+        arguments.write([result], output)
     arguments.draw_losses(result, loss_curve)
     for layer, distance in result.provenance["distances"].items():
         typer.echo(f"{layer}: {distance['to_start']:.2g} of the start's distance", err=True)
-    arguments.write(result, output)
+    arguments.tell([result], output)
 
 
 def _point(text: str) -> tuple[float, float]:

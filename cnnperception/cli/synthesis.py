@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +64,7 @@ def texture(
         str | None, typer.Option(help="Weights of several exemplars, like 0.7,0.3.")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Image file: what is black in it does not count.")
+        Path | None, typer.Option(help="Image file: what is darker than mid-grey does not count.")
     ] = None,
     pool_grid: Annotated[
         int, typer.Option(help="Windows along each side, 1 to 4, matched one by one (texform).")
@@ -102,6 +103,7 @@ def texture(
     Example: cnnperception texture brick -o brick.png --size 256
     """
     from ..synthesis import texture as synthesise
+    from ..synthesis.colour import grey as in_grey
     from ..synthesis.presets import named
 
     if samples < 1:
@@ -137,26 +139,30 @@ def texture(
             seed=range(seed, seed + samples),
             **running,
         )
+        made = result.each()
+        arguments.write(made, output)
     arguments.draw_losses(result, loss_curve)
-    made = result.each()
     # Statistics without positions, as those of ps2000, have no floor in parts of an exemplar.
     if result.provenance["statistic"] == "features" and not settings.fitting_layers:
         judge = False
-    if judge and len(pictures) == 1 and result.finished:
+    # What of a part of an exemplar, or of several, would be near enough is not known.
+    if judge and len(pictures) == 1 and mask is None and result.finished:
         used = result.provenance["layers"]
-        made = [_judged(one, pictures[0], loaded, used) for one in made]
-    arguments.write_each(made, output)
+        shown = in_grey(pictures[0]) if result.provenance["grey"] else pictures[0]
+        made = [_judged(one, shown, loaded, used) for one in made]
+        arguments.write(made, output)
+    arguments.tell(made, output)
 
 
 def _judged(
     result: SynthesisResult, exemplar: Tensor, model: VisionModel, layers: list[str] | None
 ) -> SynthesisResult:
     """Say how near a texture came; return the result with the verdict in its provenance."""
-    from ..synthesis.verdict import judgement, verbatim_copies, verdict
+    from ..synthesis.verdict import judgement, large_enough, verbatim_copies, verdict
 
     table = verdict(result.image, exemplar, model, layers=layers)
-    sides = min(*result.image.shape[-2:], *exemplar.shape[-2:])
-    copies = verbatim_copies(result.image, exemplar) if sides >= 64 else None
+    seen = large_enough(result.image, exemplar)
+    copies = verbatim_copies(result.image, exemplar) if seen else None
     said = judgement(table, copies)
     typer.echo(said, err=True)
     record: dict[str, Any] = {"said": said, "layers": table.to_dict(orient="records")}
@@ -238,9 +244,12 @@ def style(
 
     settings = named(preset, "style")
     if settings.network is None:
-        size, evaluations = size or 512, evaluations or EVALUATIONS_OF_STYLE
+        size = 512 if size is None else size
+        evaluations = EVALUATIONS_OF_STYLE if evaluations is None else evaluations
     scene = arguments.exemplar(content, size, settings)
     longest = max(scene.shape[-2:])
+    # As large as it can be needed, and a margin.
+    at_most = math.ceil(2 * longest * max(1.0, style_scale))
     if (content_mask is None) != (style_mask is None):
         raise ValueError("masks come in pairs: give both --content-mask and --style-mask")
     groups = [arguments.split(part) or [] for part in (style_layers or "").split(";")]
@@ -256,7 +265,7 @@ def style(
     ) as running:
         result = stylize(
             scene,
-            [arguments.picture(name, None, at_most=2 * longest)[0] for name in paintings],
+            [arguments.picture(name, None, at_most=at_most)[0] for name in paintings],
             preset=preset,
             model=arguments.load_for(settings, model, weights, pooling, model_seed, device),
             content_layers=arguments.split(content_layers),
@@ -274,8 +283,9 @@ def style(
             seed=seed,
             **running,
         )
+        arguments.write([result], output)
     arguments.draw_losses(result, loss_curve)
-    arguments.write(result, output)
+    arguments.tell([result], output)
 
 
 def metamer(
@@ -334,10 +344,11 @@ def metamer(
             seed=seed,
             **running,
         )
+        arguments.write([result], output)
     arguments.draw_losses(result, loss_curve)
     for layer, distance in result.provenance["distances"].items():
         typer.echo(f"{layer}: {distance['to_start']:.2g} of the start's distance", err=True)
-    arguments.write(result, output)
+    arguments.tell([result], output)
 
 
 def stimulus_set(

@@ -88,12 +88,26 @@ class RandomFilters(nn.Module):
         self.requires_grad_(False)
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the responses of the named layers, each (batch, channel, height, width)."""
+        """Return the responses of the named layers, each (batch, channel, height, width).
+
+        Raises
+        ------
+        ValueError
+            For unknown layers, or images too small for one.
+        """
         check_images(images)
         wanted = resolve_layers(self, layers)
         found: dict[str, Tensor] = {}
         octave = images
-        for index in range(1, max(self.octaves[layer] for layer in wanted) + 1):
+        last = max(self.octaves[layer] for layer in wanted)
+        if min(images.shape[-2:]) < 2 ** (last - 1):
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"images of {height} x {width} pixels are too small for octave {last} of "
+                f"{self.name}; it takes sides of {2 ** (last - 1)} or more: use larger images or "
+                "finer layers"
+            )
+        for index in range(1, last + 1):
             octave = octave if index == 1 else self.blur(octave)
             scale, normalised = f"scale{index}", f"normalised{index}"
             if scale in wanted or normalised in wanted:
@@ -106,9 +120,10 @@ class RandomFilters(nn.Module):
         """Return how often each pixel counts in the padded octaves, (height, width).
 
         1 in the middle, 4 at a border and 16 in a corner, which a filter of 7 pixels sees three
-        more pixels beyond; the mean over the finest octaves, three at most.
+        more pixels beyond; the mean over the finest octaves that there are, three at most.
         """
-        rows, columns = (_copies(length, min(PADDED_OCTAVES, self.scales)) for length in size)
+        octaves = min(PADDED_OCTAVES, self.scales, min(size).bit_length())
+        rows, columns = (_copies(length, octaves) for length in size)
         return torch.outer(rows, columns)
 
 
@@ -120,10 +135,11 @@ def _copies(length: int, octaves: int) -> Tensor:
     with torch.enable_grad():
         octave, counted = line, torch.zeros(())
         for index in range(octaves):
+            if index:
+                octave = functional.pad(octave, (1, 1), "replicate")
+                octave = functional.conv1d(octave, weights, stride=2)
             padded = functional.pad(octave, (beyond, beyond), "replicate")
             counted = counted + 2**index * padded.sum()
-            octave = functional.pad(octave, (1, 1), "replicate")
-            octave = functional.conv1d(octave, weights, stride=2)
         (found,) = torch.autograd.grad(counted / octaves, line)
     return found[0, 0]
 

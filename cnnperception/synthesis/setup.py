@@ -270,8 +270,17 @@ def check_tiles(model: VisionModel, layers: Sequence[str], levels: Sequence[Leve
     device = device_of(model)
     for level in levels:
         blank = torch.zeros((1, 3, *level.size), device=device)
-        with torch.no_grad(), wrap_around(model):
-            features = model.features(blank, layers)
+        try:
+            with torch.no_grad(), wrap_around(model):
+                features = model.features(blank, layers)
+        except RuntimeError as error:
+            # Circular padding must not be wider than what it goes around.
+            if "wrapping around" not in str(error):
+                raise
+            raise ValueError(
+                f"an image of {level.size[0]} x {level.size[1]} pixels is too small to tile in "
+                f"these layers of {model.name}; use a larger size or finer layers"
+            ) from error
         for layer, response in features.items():
             if any(
                 side % cells for side, cells in zip(level.size, response.shape[2:], strict=True)

@@ -20,6 +20,7 @@ from .tiling import responses
 
 CONVERGED = 0.1  # of the error of noise
 PATCH = 32  # side, in pixels, of what counts as copied when found again
+LONGEST = 256  # side, in pixels, of what copies are looked for in
 ALIKE = 0.9  # correlation from which a patch counts as found
 FLAT = 1e-3  # standard deviation of a patch that shows nothing
 
@@ -130,7 +131,7 @@ def verbatim_copies(image: Tensor, exemplar: Tensor, patch: int = PATCH) -> Copi
     Parameters
     ----------
     image, exemplar : Tensor, shape (3, height, width)
-        Larger ones are reduced to 256 pixels.
+        Larger ones are reduced to 256 pixels, the longer side.
     patch : int
         Side of the patches.
 
@@ -139,10 +140,12 @@ def verbatim_copies(image: Tensor, exemplar: Tensor, patch: int = PATCH) -> Copi
     ValueError
         For images smaller than two patches.
     """
-    grey = [luminance(_reduced(picture)) for picture in (image, exemplar)]
-    for picture in grey:
-        if min(picture.shape[-2:]) < 2 * patch:
-            raise ValueError(f"copies are looked for in images of {2 * patch} pixels or more")
+    if not large_enough(image, exemplar, patch=patch):
+        raise ValueError(
+            f"copies are looked for in images of {2 * patch} pixels or more, when the longer side "
+            f"is {LONGEST} at most"
+        )
+    grey = [luminance(_reduced(picture).to(image.device)) for picture in (image, exemplar)]
     found = _best_correlations(grey[0], grey[1], patch)
     middle = grey[1].shape[-1] // 2
     halves = grey[1][..., :middle], grey[1][..., middle:]
@@ -154,10 +157,15 @@ def verbatim_copies(image: Tensor, exemplar: Tensor, patch: int = PATCH) -> Copi
     )
 
 
+def large_enough(*pictures: Tensor, patch: int = PATCH) -> bool:
+    """Return whether pictures, once reduced, are large enough for `verbatim_copies`."""
+    return all(min(_reduced(picture).shape[-2:]) >= 2 * patch for picture in pictures)
+
+
 def _reduced(picture: Tensor) -> Tensor:
     batched = picture[None] if picture.ndim == 3 else picture
     longer = max(batched.shape[-2:])
-    return batched if longer <= 256 else image_files.resize(batched, 256)
+    return batched if longer <= LONGEST else image_files.resize(batched, LONGEST)
 
 
 def _best_correlations(image: Tensor, exemplar: Tensor, patch: int) -> Tensor:

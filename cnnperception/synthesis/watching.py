@@ -33,7 +33,7 @@ def watchers(*watch: Callable[[Moment], None]) -> Callable[[Moment], None]:
 
 
 class Preview:
-    """Keeps a file with the best image so far.
+    """Keeps a file with the best image so far; as a context, of the last one when it ends.
 
     Parameters
     ----------
@@ -46,11 +46,31 @@ class Preview:
     def __init__(self, path: str | os.PathLike[str], every: int = 10):
         image_files.check_writable(path)
         self.path, self.every = Path(path), every
+        self.unwritten: Moment | None = None
+
+    def __enter__(self) -> Preview:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A search can end before its evaluations are spent.
+        if self.unwritten is not None:
+            self.write(self.unwritten)
 
     def __call__(self, moment: Moment) -> None:
         """Write the first image, now and then."""
+        self.unwritten = moment
         if moment.evaluation % self.every == 0 or moment.evaluation == moment.evaluations:
-            image_files.write(self.path, moment.images[0].float().clamp(0, 1))
+            self.write(moment)
+
+    def write(self, moment: Moment) -> None:
+        """Write the first image."""
+        self.unwritten = None
+        image_files.write(self.path, moment.images[0].float().clamp(0, 1))
 
 
 class Animation:
@@ -85,6 +105,7 @@ class Animation:
         if suffix == ".mp4":
             _ffmpeg()
         self.frames: list[np.ndarray] = []
+        self.unseen: Moment | None = None
 
     def __enter__(self) -> Animation:
         return self
@@ -95,13 +116,22 @@ class Animation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # A search can end before its evaluations are spent.
+        if self.unseen is not None:
+            self.keep(self.unseen)
         if self.frames:
             self.write()
 
     def __call__(self, moment: Moment) -> None:
         """Keep the first image as a frame, now and then."""
+        self.unseen = moment
         if moment.evaluation % self.every == 1 or moment.evaluation == moment.evaluations:
-            self.frames.append(_frame(moment.images[:1], self.side))
+            self.keep(moment)
+
+    def keep(self, moment: Moment) -> None:
+        """Keep the first image as a frame."""
+        self.unseen = None
+        self.frames.append(_frame(moment.images[:1], self.side))
 
     def write(self) -> None:
         """Write the film."""

@@ -79,3 +79,15 @@ def test_bad_sizes_are_refused() -> None:
         RandomFilters(scales=0)
     with pytest.raises(ValueError, match="not in random-filters"):
         cp.load_model("random-filters", device="cpu").features(_images(), ["scale9"])
+
+
+def test_images_too_small_for_an_octave_are_refused_and_smaller_ones_of_finer_layers_seen() -> None:
+    model = RandomFilters(scales=4, channels=4)
+    thin = torch.rand((1, 3, 3, 64))
+    with pytest.raises(ValueError, match="3 x 64 pixels are too small for octave 4.*of 8 or more"):
+        model.features(thin, ["scale1", "scale4"])
+    assert model.features(thin, ["scale2"])["scale2"].shape[2:] == (1, 32)
+    copies = model.copies((3, 64))
+    assert copies.shape == (3, 64)
+    # Of every line the padded pixels are copies: 3 + 6 and, twice as large, 1 + 6 of them.
+    assert float(copies.sum()) == pytest.approx((9 + 2 * 7) / 2 * (70 + 2 * 38) / 2)

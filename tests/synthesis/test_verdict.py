@@ -59,6 +59,31 @@ def test_a_preview_and_a_film_are_written_while_it_runs(tmp_path) -> None:
         assert shown.size == (48, 48)
 
 
+def test_a_preview_and_a_film_end_with_the_last_image_of_a_search_that_ends_early(tmp_path) -> None:
+    with (
+        Preview(tmp_path / "now.png", every=50) as preview,
+        Animation(tmp_path / "film.gif", every=50) as film,
+    ):
+        result = cp.texture(
+            BRICK,
+            layers=["scale1"],
+            size=64,
+            evaluations=90,
+            target_loss=1e9,
+            watch=watchers(preview, film),
+        )
+    assert len(result.losses) < 90
+    shown = cp.images.read(tmp_path / "now.png")
+    torch.testing.assert_close(shown, result.images, rtol=0, atol=1 / 255)
+    assert len(film.frames) >= 1
+
+
+def test_long_pictures_are_small_once_they_are_reduced() -> None:
+    long = torch.rand((3, 64, 512), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="64 pixels or more"):
+        cp.verbatim_copies(long, long)
+
+
 def test_other_endings_are_refused_before_the_work(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"\.gif or \.mp4"):
         Animation(tmp_path / "film.avi")
