@@ -127,6 +127,8 @@ def layers_of(
 ) -> list[str] | None:
     """Return the layers of a model or store that names and patterns stand for; None when all.
 
+    A store that has none of them was made with the layers that it is to be compared by: all.
+
     Parameters
     ----------
     one : VisionModel or Stored
@@ -138,7 +140,7 @@ def layers_of(
     Raises
     ------
     ValueError
-        For a name that is in none of those compared, or when none of the names is in this one.
+        For a name that is in none of those compared, or when none of the names is in this model.
     """
     if layers is None:
         return None
@@ -147,6 +149,8 @@ def layers_of(
     for name in wanted:
         if not any(_has(other, name) for other in compared):
             _resolved(one, name)  # raises, with the layers that there are
+    if wanted and not owned and isinstance(one, Stored):
+        return None
     if wanted and not owned:
         raise ValueError(f"none of the layers {', '.join(wanted)} is in {one.name}")
     return list(_resolved(one, *owned))

@@ -63,6 +63,8 @@ def test_layers_of_a_store_are_chosen_by_names_groups_and_patterns(tmp_path: Pat
     assert compared.layers_of(stored, ["c1"], [stored]) == ["c1/band1", "c1/band2"]
     assert compared.layers_of(stored, ["c1/*1", "pixels"], [pixels, stored]) == ["c1/band1"]
     assert compared.layers_of(pixels, ["c1/*1", "pixels"], [pixels, stored]) == ["pixels"]
+    # Those of the others say nothing of a store: it has what it was made with.
+    assert compared.layers_of(stored, "pixels", [pixels, stored]) is None
 
 
 def test_layers_that_nothing_has_are_refused(tmp_path: Path) -> None:
@@ -70,8 +72,8 @@ def test_layers_that_nothing_has_are_refused(tmp_path: Path) -> None:
     pixels = cp.load_model("pixels", device="cpu")
     with pytest.raises(ValueError, match="layer 'c2' is not in hmax; its layers are c1/band1, c1"):
         compared.layers_of(stored, ["c1/band1", "c2"], [stored, pixels])
-    with pytest.raises(ValueError, match="none of the layers pixels is in hmax"):
-        compared.layers_of(stored, "pixels", [stored, pixels])
+    with pytest.raises(ValueError, match="none of the layers c1 is in pixels"):
+        compared.layers_of(pixels, "c1", [stored, pixels])
     with pytest.raises(ValueError, match="no layers were given"):
         compared.layers_of(stored, [], [stored])
 
