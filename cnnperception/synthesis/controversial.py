@@ -121,7 +121,9 @@ def controversial(
     """
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance must be a positive distance; got {tolerance}")
-    if running.setdefault("precision", "float32") == "mixed":
+    if running.get("precision", "auto") == "auto":
+        running["precision"] = "float32"
+    if running["precision"] == "mixed":
         raise ValueError("a held model would leave its tolerance in bfloat16; use float32")
     source = setup.prepare(image, _placed(hold, drive), "image")
     if size is not None:

@@ -82,6 +82,11 @@ def match_regions(
         For a region that the source lacks or that is too small for a layer, or a measure that
         is no function of means over positions.
     """
+    if labels.ndim != 2 or source_labels.ndim != 2:
+        raise ValueError(
+            "masks are of shape (height, width); got "
+            f"{tuple(source_labels.shape)} and {tuple(labels.shape)}"
+        )
     if not isinstance(measure, PositionMeasure):
         raise ValueError(
             "regions can have the statistics 'gram', 'balanced-gram', 'whitened-gram' and "

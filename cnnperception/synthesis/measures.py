@@ -144,9 +144,21 @@ def shifted_gram(source: Tensor, shifts: Sequence[int] = SHIFTS) -> Statistic:
     kept = [shift for shift in shifts if shift <= side // 2]
 
     def statistic(features: Tensor) -> Tensor:
+        _check_reach(features, max(kept))
         return torch.stack([_shifted(features, *by) for d in kept for by in _ways(d)], dim=1)
 
     return statistic
+
+
+def _check_reach(features: Tensor, reach: int) -> None:
+    """Raise ValueError for features with no two positions as far apart as the source's."""
+    side = min(features.shape[-2:])
+    if side <= reach:
+        raise ValueError(
+            f"the statistic compares positions that are {reach} apart, and a layer of the image "
+            f"has {side} along a side: make an image as large as the exemplar, or give a smaller "
+            "exemplar"
+        )
 
 
 def _ways(shift: int) -> list[tuple[int, int]]:
@@ -171,6 +183,7 @@ def autocorrelation(source: Tensor, radius: int = RADIUS) -> Statistic:
     reach = min(radius, height // 2, width // 2)
 
     def statistic(features: Tensor) -> Tensor:
+        _check_reach(features, reach)
         size = tuple(side + reach for side in features.shape[-2:])
         spectrum = torch.fft.rfft2(features, s=size).abs().square()
         products = torch.fft.irfft2(spectrum, s=size)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .. import runtime
 from ..models.interface import VisionModel, device_of
 from .tiling import Tiles, fitting_tiles
 
@@ -32,6 +33,8 @@ def free_bytes(device: torch.device) -> int:
 
 def _budget(memory: int | None, device: torch.device) -> float:
     """Return the bytes that may be used: those given, or most of what is free."""
+    if memory is not None and memory <= 0:
+        raise ValueError(f"memory is a number of bytes above 0; got {memory}")
     return memory if memory is not None else SHARE * free_bytes(device)
 
 
@@ -49,7 +52,9 @@ def bytes_per_pixel(model: VisionModel, layers: Sequence[str]) -> float:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    image = torch.full((1, 3, PROBE, PROBE), 0.5, device=device_of(model)).requires_grad_()
+    # Noise, as some models refuse an image without contrast.
+    noise = torch.rand((1, 3, PROBE, PROBE), generator=runtime.generator(0))
+    image = noise.to(device_of(model)).requires_grad_()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         features = model.features(image, layers)
     kept = sum(saved.values()) + sum(f.numel() * f.element_size() for f in features.values())

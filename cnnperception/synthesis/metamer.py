@@ -111,6 +111,8 @@ def metamer(
     given = None if start is None else setup.prepare(start, model, "start")
     if schedule is not None:
         levels = tuple(schedule)
+        if not levels:
+            raise ValueError("the schedule has no level")
     elif given is not None:
         levels = (Level((height, width), evaluations),)
     else:
@@ -120,6 +122,12 @@ def metamer(
         resized = image_files.resize(source, level.size)
         coarse = level.size != (height, width)
         responding = _located(model, chosen, resized) if coarse else chosen
+        if not responding:
+            raise ValueError(
+                f"at {level.size[0]} x {level.size[1]} pixels none of the layers "
+                f"{', '.join(chosen)} of {model.name} has positions and responds: leave that level "
+                "out of the schedule"
+            )
         terms = match("metamer", model, responding, centred, resized)
         limits = [PixelTerm("range", out_of_range, weight=10.0)]
         return Objective(model, terms, limits, precondition=in_colours_of(source))

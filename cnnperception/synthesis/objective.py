@@ -63,7 +63,19 @@ class Term:
         )
 
     def distance_to_target(self, statistic: Tensor) -> Tensor:
-        """Return the loss of a statistic that is known."""
+        """Return the loss of a statistic that is known.
+
+        Raises
+        ------
+        ValueError
+            For a statistic of other dimensions, such as features of an image of another size.
+        """
+        if statistic.shape[1:] != self.target.shape[1:]:
+            raise ValueError(
+                f"{self.name}: the image has a statistic of {tuple(statistic.shape[1:])} values "
+                f"and its source one of {tuple(self.target.shape[1:])}; features are matched "
+                "between images of the same size"
+            )
         return (statistic - self.target).square().flatten(1).sum(dim=1) / self.size()
 
     def size(self) -> Tensor:
@@ -157,7 +169,8 @@ class Objective:
             losses.append(term.loss(seen if term.weight else seen.detach()))
         losses += [term.penalty(images) for term in self.pixel_terms]
         more = [objective.losses(resampled(images, size)) for size, objective in self.coarser]
-        return torch.cat([torch.stack(losses, dim=1), *more], dim=1)
+        # A model can compute in float64 whatever its images are in.
+        return torch.cat([torch.stack(losses, dim=1), *more], dim=1).to(images)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the total loss (batch,), its gradient like `images`, and `losses(images)`."""

@@ -52,8 +52,11 @@ def settled(task: str, preset: str | Procedure, **given: Any) -> Procedure:
     Raises
     ------
     ValueError
-        For an unknown preset, or one of another task.
+        For an unknown preset, or one of another task, and for no evaluations.
     """
+    evaluations = given.get("evaluations")
+    if evaluations is not None and evaluations < 1:
+        raise ValueError(f"evaluations must be 1 or more; got {evaluations}")
     name = preset if isinstance(preset, str) else preset.name
     base = named(name, task) if isinstance(preset, str) else preset
     if base.task != task:
@@ -81,6 +84,8 @@ def record(
 ) -> dict[str, Any]:
     """Return what provenance says of a preset: its name, and each difference from it in words.
 
+    Settings of another name are told by their differences from the default.
+
     Parameters
     ----------
     settings : Procedure
@@ -92,6 +97,8 @@ def record(
         Settings that no preset has, and what they usually are.
     """
     base = _base(settings)
+    if base is settings:
+        base = named(DEFAULT, settings.task)
     pairs = {field: (getattr(settings, field), getattr(base, field)) for field in _settings()}
     if base.network is not None:
         pairs["model"] = (description(model), base.network.described)

@@ -8,10 +8,23 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """One stage of a schedule: the size worked at, (height, width), and how long."""
+    """One stage of a schedule: the size worked at, (height, width), and how long.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one pixel, or one evaluation.
+    """
 
     size: tuple[int, int]
     evaluations: int
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or self.evaluations < 1:
+            raise ValueError(
+                "a level needs 1 pixel and 1 evaluation or more; got "
+                f"{self.size[0]} x {self.size[1]} pixels and evaluations={self.evaluations}"
+            )
 
 
 def coarse_to_fine(
@@ -39,7 +52,14 @@ def coarse_to_fine(
         Sides of the coarser levels are rounded to multiples of it.
     factor : float
         By which the sides grow from level to level.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one evaluation.
     """
+    if evaluations < 1:
+        raise ValueError(f"evaluations must be 1 or more; got {evaluations}")
     scales = [1.0]
     # Powers of a root of 2 should meet the powers of 2 in spite of rounding.
     while min(size) * scales[0] / factor >= smallest * (1 - 1e-9):

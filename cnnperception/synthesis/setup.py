@@ -55,7 +55,7 @@ def prepare(image: Tensor, model: VisionModel, role: str) -> Tensor:
             f"{float(batched.max()):.3g} (divide 8-bit pixels by 255)"
         )
     device = device_of(model)
-    return batched.to(device=device, dtype=torch.float32)
+    return batched.detach().to(device=device, dtype=torch.float32)
 
 
 def several(given: Tensor | Sequence[Tensor], model: VisionModel, role: str) -> list[Tensor]:
@@ -165,6 +165,28 @@ def size_of(size: int | tuple[int, int] | None, source: Tensor) -> tuple[int, in
     if min(height, width) < 1:
         raise ValueError(f"size must be positive; got {height} x {width}")
     return int(height), int(width)
+
+
+def final_size(
+    size: int | tuple[int, int] | None, schedule: Sequence[Level] | None, source: Tensor
+) -> tuple[int, int]:
+    """Return (height, width) of a result: that of a schedule's last level, where there is one.
+
+    Raises
+    ------
+    ValueError
+        For a schedule without a level, or whose end is of another size than asked for.
+    """
+    if schedule is None:
+        return size_of(size, source)
+    if not schedule:
+        raise ValueError("the schedule has no level")
+    last = schedule[-1].size
+    if size is not None and size_of(size, source) != last:
+        raise ValueError(
+            f"the schedule ends with {last[0]} x {last[1]} pixels, and size asks for {size}"
+        )
+    return last
 
 
 def composition(model: VisionModel, layers: Sequence[str]) -> int | None:

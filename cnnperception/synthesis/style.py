@@ -146,7 +146,10 @@ def stylize(
     paint_layers = _style_layers(model, settings, style_layers is not None, len(paintings))
     if size is not None:
         scene = image_files.resize(scene, size)
-    height, width = setup.size_of(None, scene)
+    stages = None if schedule is None else tuple(schedule)
+    if stages and size is None:
+        scene = image_files.resize(scene, stages[-1].size)
+    height, width = setup.final_size(setup.size_of(None, scene), stages, scene)
     settings.check((height, width), 1)
     given = setup.prepare(start, model, "start") if isinstance(start, Tensor) else None
     way = dataclasses.replace(
@@ -154,8 +157,9 @@ def stylize(
         statistic=BALANCED.get(settings.statistic, settings.statistic),
         fitting_layers=True,
     )
-    levels = tuple(schedule or settings.levels((height, width)))
-    wanted, drawings = _coloured(colour, scene, paintings)
+    levels = stages or settings.levels((height, width))
+    covers = [style_scale * settings.cover(one, (height, width)) for one in paintings]
+    wanted, drawings = _coloured(colour, scene, paintings, covers)
     composed, usual = composed_at, "the size of the result"
     if not (settings.published or settings.approached):
         composed = composed_at or setup.composition(model, scene_layers)
@@ -303,11 +307,19 @@ def _style_layers(
 
 
 def _coloured(
-    colour: str, scene: Tensor, paintings: Sequence[Tensor]
+    colour: str, scene: Tensor, paintings: Sequence[Tensor], scales: Sequence[float]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the scene and the paintings in the colours that are to be worked in."""
-    if colour == "luminance":
-        return colours.grey(scene), [colours.match_luminance(p, scene) for p in paintings]
-    if colour == "affine":
-        return scene, [colours.match_colours(p, scene) for p in paintings]
-    return scene, list(paintings)
+    """Return the scene and the paintings in the colours that are to be worked in.
+
+    Where they are changed, the paintings come in the scales in which they are used: the variance
+    of their colours is less at a smaller size.
+    """
+    if colour == "style":
+        return scene, list(paintings)
+    change = colours.match_luminance if colour == "luminance" else colours.match_colours
+    changed = []
+    for painting, scale in zip(paintings, scales, strict=True):
+        used = image_files.resize(painting, setup.scaled(painting, scale))
+        # No picture can have other colours, and those of smaller sizes would be cut off as well.
+        changed.append(change(used, scene).clamp(0, 1))
+    return (colours.grey(scene) if colour == "luminance" else scene), changed

@@ -99,7 +99,8 @@ def texture(
     evaluations : int, optional
         Of the model, over all levels; of "default", 400.
     schedule : iterable of Level, optional
-        In place of the coarse-to-fine schedule made of `size` and `evaluations`. The first of
+        In place of the coarse-to-fine schedule made of `size` and `evaluations`; the last has
+        the size of the result. The first of
         several levels matches plain Gram matrices, which lead there from far away.
     tileable : bool
         Make an image whose opposite borders join without a seam.
@@ -153,9 +154,10 @@ def texture(
     if settings.fitting_layers:
         for source in sources:
             setup.check_sees_all(model, chosen, source, "exemplar")
-    height, width = setup.size_of(size, sources[0])
+    given = None if schedule is None else tuple(schedule)
+    height, width = setup.final_size(size, given, sources[0])
     settings.check((height, width), len(seeds))
-    levels = tuple(schedule or settings.levels((height, width)))
+    levels = given or settings.levels((height, width))
     if tileable:
         setup.check_tiles(model, chosen, levels)
     regions = _regions(sources, mask, pool_grid)

@@ -364,9 +364,11 @@ def _as_seen(images: Tensor, model: VisionModel) -> Tensor:
 
 def _strides(model: VisionModel, layers: tuple[str, ...]) -> dict[str, int]:
     side = 256
-    blank = _as_seen(torch.full((1, 3, side, side), 0.5), model)
+    # Noise, as some models refuse an image without contrast.
+    noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        shapes = {layer: r.shape for layer, r in model.features(blank, layers).items()}
+        features = model.features(_as_seen(noise, model), layers)
+    shapes = {layer: response.shape for layer, response in features.items()}
     for layer, shape in shapes.items():
         if len(shape) != 4 or side % shape[-1] or shape[-1] != shape[-2]:
             raise ValueError(f"layer {layer!r} of {model.name} cannot be seen in tiles: {shape}")
