@@ -72,7 +72,9 @@ def load_checkpoint(path: Path, provenance: dict[str, Any], device: torch.device
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118
+            # A copy lies in memory as what a search makes itself: sums of numbers that lie
+            # otherwise, as in a file, may be rounded otherwise.
+            tensors = {key: file.get_tensor(key).to(device, copy=True) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a checkpoint of a synthesis; remove it") from error
     if metadata.get("identity") != _identity(provenance):
