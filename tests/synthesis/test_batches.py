@@ -84,9 +84,10 @@ def test_several_seeds_of_an_exemplar_give_as_many_images() -> None:
 
 
 def test_controls_go_with_batches() -> None:
-    options = {"grey": True, "histogram": True, "spectrum": 0.1, "statistic": "mean-covariance"}
+    options = {"grey": True, "histogram": True, "statistic": "mean-covariance"}
     pair = EXEMPLARS[:2]
     blended = cp.texture([pair, EXEMPLARS[2]], weights=[2, 1], **options, **SETTINGS)
+    spectral = cp.texture(pair, spectrum=0.1, **options, **SETTINGS)
     mask = torch.ones(64, 64)
     mask[:, :20] = 0
     masked = cp.texture(pair, mask=mask, statistic="gram", **SETTINGS)
@@ -97,6 +98,7 @@ def test_controls_go_with_batches() -> None:
         _same(blended.images[place], cp.texture(parts, weights=[2, 1], **options, **SETTINGS).image)
         alone = cp.texture(source, mask=mask, statistic="gram", **SETTINGS)
         _same(masked.images[place], alone.image)
+        _same(spectral.images[place], cp.texture(source, spectrum=0.1, **options, **SETTINGS).image)
         _same(gridded.images[place], cp.texture(source, pool_grid=2, **SETTINGS).image)
 
 
