@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,13 +16,17 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 from torch.nn import functional
 
-from .files import atomic_path, write_json
+from .files import atomic_path, json_text, write_json
 
 MAXIMUM_PIXELS = 2**27  # a square of 11 585 pixels: more is taken for a decompression bomb
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MID_GREY = 0.5
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 PROVENANCE_KEY = "cnnperception"
+# Pillow's modes of more than 8 bits, all grey, and what is white in each.
+_DEEP = dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N", "I"), 65535.0) | {"F": 1.0}
+_ROUNDING = 1e-6  # of 32-bit numbers that count as inside [0, 1]
+_PHOTOMETRIC, _MIN_IS_WHITE = 262, 0  # a tag of TIFF, and a value of it
 _FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -68,8 +73,8 @@ def read(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None
     Raises
     ------
     ImageError
-        For a file that is missing, empty, truncated, no image, animated, of several pages, or
-        of more than `MAXIMUM_PIXELS` pixels.
+        For a file that is missing, empty, truncated, no image, animated, of several pages, of
+        more than `MAXIMUM_PIXELS` pixels, or of grey levels beyond black and white.
     """
     file = Path(path)
     if not file.exists():
@@ -81,7 +86,7 @@ def read(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None
     try:
         with Image.open(file, formats=_OPENED) as image:
             _check(file, image)
-            pixels = _pixels(image)
+            pixels = _pixels(file, image)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{file}: not an image of a known kind ({', '.join(READABLE)}), or damaged"
@@ -111,37 +116,88 @@ def _check(file: Path, image: Image.Image) -> None:
         raise ImageError(f"{file}: GIF is not read; save it as PNG")
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _pixels(file: Path, image: Image.Image) -> np.ndarray:
     """Return (height, width, 3) float32 in [0, 1]."""
     profile = image.info.get("icc_profile")
     transparent = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+    from_white = _counts_from_white(image)
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        grey = np.asarray(image).astype(np.float32) / 65535
-        return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
-    if image.mode == "F":
-        return np.repeat(np.clip(np.asarray(image), 0, 1)[..., None], 3, axis=2)
+    if image.mode in _DEEP:
+        grey = _deep_grey(file, image)
+        return _deep_to_srgb(1 - grey if from_white else grey, profile)
     alpha = None
     if transparent:
         rgba = image.convert("RGBA")
         alpha = np.asarray(rgba.getchannel("A"), dtype=np.float32)[..., None] / 255
         image = rgba.convert("RGB")
-    image = _to_srgb(image, profile)
-    colour = np.asarray(image, dtype=np.float32) / 255
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    converted = _to_srgb(image, profile)
+    shown = image.convert("RGB") if converted is None else converted
+    colour = np.asarray(shown, dtype=np.float32) / 255
     return colour if alpha is None else colour * alpha + MID_GREY * (1 - alpha)
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a broken profile is no reason to refuse the picture
-    return image.convert("RGB")
+def _counts_from_white(image: Image.Image) -> bool:
+    """Return whether the numbers of a deep TIFF grow towards black; of 8 bits Pillow sees to it."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode in _DEEP and tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
+
+
+def _deep_grey(file: Path, image: Image.Image) -> np.ndarray:
+    """Return grey in [0, 1], (height, width) float32, of a picture of more than 8 bits."""
+    levels, white = np.asarray(image).astype(np.float64), _DEEP[image.mode]
+    if not np.isfinite(levels).all():
+        raise ImageError(f"{file}: has grey levels that are not finite numbers; replace them")
+    low, high = float(levels.min()), float(levels.max())
+    if low < -_ROUNDING * white or high > (1 + _ROUNDING) * white:
+        raise ImageError(
+            f"{file}: its grey levels run from {low:.6g} to {high:.6g}, where 0 is black and "
+            f"{white:g} is white; rescale them, and save 8 or 16 bits"
+        )
+    return np.clip(levels / white, 0, 1).astype(np.float32)
+
+
+def _deep_to_srgb(grey: np.ndarray, profile: bytes | None) -> np.ndarray:
+    """Return sRGB, (height, width, 3) float32, of grey in [0, 1] that may have a profile."""
+    levels = np.arange(2**16, dtype=np.uint16)[None]
+    ramp = _to_srgb(Image.fromarray(levels), profile)
+    if ramp is None:
+        return np.repeat(grey[..., None], 3, axis=2)
+    # ImageCms gives 8 bits. The curve is halfway between two levels where it steps from one to
+    # the other, and that place is known to 16 bits.
+    channels = []
+    for stairs in np.asarray(ramp, dtype=np.float64)[0].T / 255:
+        steps = np.flatnonzero(np.diff(stairs))
+        places = np.array([0, *(steps + 0.5), levels.size - 1]) / (levels.size - 1)
+        values = np.array([stairs[0], *(stairs[steps] + stairs[steps + 1]) / 2, stairs[-1]])
+        channels.append(np.interp(grey, places, values).astype(np.float32))
+    return np.stack(channels, axis=2)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
+    """Return a picture of 8-bit sRGB as its profile says, None without a profile that fits it."""
+    if not profile:
+        return None
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() == "GRAY":
+            image = _single_channel(image)
+        # What ImageCms precomputes of a curve of grey is up to 10 levels off where it is steep.
+        exact = image.mode in ("L", *_DEEP)
+        flags = ImageCms.Flags.NOOPTIMIZE if exact else ImageCms.Flags.NONE
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, target, outputMode="RGB", flags=flags)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None  # a broken profile is no reason to refuse the picture
+
+
+def _single_channel(image: Image.Image) -> Image.Image:
+    """Return a picture whose three channels are the same as one channel, others as they are."""
+    if image.mode != "RGB":
+        return image
+    grey = image.convert("L")
+    return grey if grey.convert("RGB").tobytes() == image.tobytes() else image
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -185,7 +241,7 @@ def write(
     options = dict(_SAVING.get(format_, {}))
     if provenance is not None and format_ == "PNG":
         chunk = PngImagePlugin.PngInfo()
-        chunk.add_itxt(PROVENANCE_KEY, json.dumps(provenance, default=str))
+        chunk.add_itxt(PROVENANCE_KEY, json_text(provenance))
         options["pnginfo"] = chunk
     # The picture last: where there is one, all of it is there.
     if provenance is not None:
@@ -204,13 +260,29 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(path)
     if file.suffix.lower() == ".png" and file.exists():
-        with Image.open(file) as image:
-            text = getattr(image, "text", {}).get(PROVENANCE_KEY)
-        if text is not None:
-            return dict(json.loads(text))
+        inside = embedded_provenance(file)
+        if inside is not None:
+            return inside
     if _beside(file).exists():
         return dict(json.loads(_beside(file).read_text(encoding="utf-8")))
     raise ImageError(f"{file}: no provenance is stored in the file or beside it")
+
+
+def embedded_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the provenance that a PNG itself holds, None where it holds none or is no image."""
+    try:
+        with Image.open(path) as image:
+            text = getattr(image, "text", {}).get(PROVENANCE_KEY)
+    except UnidentifiedImageError:
+        return None
+    return None if text is None else dict(json.loads(text))
+
+
+def pixel_hash(image: Tensor) -> str:
+    """Return the SHA-256 of an image's size and its pixels as `write` keeps them, of 8 bits."""
+    bits = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    size = "x".join(str(side) for side in bits.shape[-2:])
+    return hashlib.sha256(size.encode() + bits.tobytes()).hexdigest()
 
 
 def _beside(file: Path) -> Path:

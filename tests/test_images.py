@@ -106,6 +106,124 @@ def test_an_embedded_srgb_profile_changes_nothing(tmp_path: Path) -> None:
     )
 
 
+def _with_red_and_blue_swapped() -> bytes:
+    """Return the sRGB profile with the primaries of red and blue exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack(">I", profile[128:132])[0]
+    at = {bytes(profile[place : place + 4]): place for place in range(132, 132 + 12 * count, 12)}
+    red, blue = (slice(at[tag] + 4, at[tag] + 12) for tag in (b"rXYZ", b"bXYZ"))
+    profile[red], profile[blue] = profile[blue], profile[red]
+    return bytes(profile)
+
+
+def _of_linear_grey() -> bytes:
+    """Return a profile of grey levels that are proportional to light."""
+    white = struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1, 0.8249)))
+    name = b"linear grey\0"
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 256),
+    }
+    table, data = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    size = struct.pack(">I", 128 + len(table) + len(data))
+    header = size + bytes(4) + struct.pack(">I", 0x02100000) + b"mntrGRAYXYZ "
+    header += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + white
+    return header.ljust(128, b"\0") + table + data
+
+
+def _srgb(light: np.ndarray) -> np.ndarray:
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_profile_of_colours_is_converted_in_every_mode(tmp_path: Path, mode: str) -> None:
+    pixels = np.full((8, 8, 3), (180, 100, 40), dtype=np.uint8)
+    # A palette of the picture's own colours, which loses nothing.
+    picture = Image.fromarray(pixels)
+    picture = picture.quantize(4) if mode == "P" else picture.convert(mode)
+    picture.save(tmp_path / "a.png", icc_profile=_with_red_and_blue_swapped())
+    assert Image.open(tmp_path / "a.png").mode == mode
+    swapped = _expected(pixels[..., ::-1])
+    torch.testing.assert_close(images.read(tmp_path / "a.png"), swapped, atol=1.5 / 255, rtol=0)
+    if mode == "P":
+        picture.save(tmp_path / "b.png", icc_profile=_with_red_and_blue_swapped(), transparency=3)
+        torch.testing.assert_close(images.read(tmp_path / "b.png"), swapped, atol=0.006, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_profile_of_grey_is_converted_with_and_without_alpha(tmp_path: Path, mode: str) -> None:
+    levels = np.arange(256, dtype=np.uint8)[None]
+    picture = Image.fromarray(levels).convert(mode)
+    picture.save(tmp_path / "a.png", icc_profile=_of_linear_grey())
+    read = images.read(tmp_path / "a.png")
+    expected = torch.from_numpy(_srgb(levels / 255)).float().expand(1, 3, 1, 256)
+    torch.testing.assert_close(read, expected, atol=0.51 / 255, rtol=0)
+    assert float(read[0, 0, 0, 100] * 255) == pytest.approx(168, abs=0.01)
+    picture = Image.fromarray(levels).convert("LA")
+    picture.putalpha(51)
+    picture.save(tmp_path / "b.png", icc_profile=_of_linear_grey())
+    over = 0.2 * expected + 0.8 * images.MID_GREY
+    torch.testing.assert_close(images.read(tmp_path / "b.png"), over, atol=0.2 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_profile_of_sixteen_bit_grey_is_converted_to_more_than_eight_bits(
+    tmp_path: Path, suffix: str
+) -> None:
+    levels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    file = tmp_path / f"a{suffix}"
+    Image.fromarray(levels).save(file, icc_profile=_of_linear_grey())
+    expected = torch.from_numpy(_srgb(levels / 65535)).float().expand(1, 3, 256, 256)
+    torch.testing.assert_close(images.read(file), expected, atol=0.05 / 255, rtol=0)
+    # One that is of colours does not fit, and changes nothing.
+    Image.fromarray(levels).save(file, icc_profile=_with_red_and_blue_swapped())
+    plain = torch.from_numpy(levels / np.float32(65535)).expand(1, 3, 256, 256)
+    torch.testing.assert_close(images.read(file), plain)
+
+
+def test_a_colour_picture_keeps_its_colours_whatever_its_profile_is_of(tmp_path: Path) -> None:
+    Image.fromarray(_picture()).save(tmp_path / "a.png", icc_profile=_of_linear_grey())
+    torch.testing.assert_close(images.read(tmp_path / "a.png"), _expected(_picture()))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_deep_levels_beyond_black_and_white_are_refused(tmp_path: Path, kind: type) -> None:
+    white = 1 if kind is np.float32 else 65535
+    levels = np.linspace(0, white, 12).reshape(3, 4).astype(kind)
+    Image.fromarray(levels).save(tmp_path / "a.tif")
+    expected = torch.from_numpy((levels / white).astype(np.float32)).expand(1, 3, 3, 4)
+    torch.testing.assert_close(images.read(tmp_path / "a.tif"), expected)
+    Image.fromarray((levels * 2).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(
+        ImageError, match=f"a.tif: .* from 0 to {2 * white}, .* {white} is white; r"
+    ):
+        images.read(tmp_path / "a.tif")
+    Image.fromarray((levels - white / 2).astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="grey levels run from -"):
+        images.read(tmp_path / "a.tif")
+    if kind is np.float32:
+        levels[1, 1] = np.nan
+        Image.fromarray(levels).save(tmp_path / "a.tif")
+        with pytest.raises(ImageError, match="not finite"):
+            images.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_whose_least_is_white_is_not_inverted(tmp_path: Path, kind: type) -> None:
+    white = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[kind]
+    levels = np.array([[0, white / 5, white]]).astype(kind)
+    # Pillow inverts what it writes of 8 bits alone.
+    stored = levels if kind is np.uint8 else white - levels
+    Image.fromarray(stored).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    assert Image.open(tmp_path / "a.tif").tag_v2[262] == 0
+    assert images.read(tmp_path / "a.tif")[0, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+
+
 def _png_header(width: int, height: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
@@ -158,6 +276,24 @@ def test_what_is_written_is_read_again_with_its_provenance(tmp_path: Path) -> No
     assert images.read_provenance(tmp_path / "b.jpg") == record
     with pytest.raises(ImageError, match="no provenance"):
         images.read_provenance(tmp_path / "c.jpg")
+
+
+def test_provenance_of_numpy_is_the_same_in_the_picture_and_beside_it(tmp_path: Path) -> None:
+    record = {"seed": np.int64(3), "sizes": np.array([1.5, 2.0]), "file": Path("a.png")}
+    images.write(tmp_path / "a.png", _expected(_picture()), record)
+    inside = images.embedded_provenance(tmp_path / "a.png")
+    assert inside == {"seed": 3, "sizes": [1.5, 2.0], "file": "a.png"}
+    assert json.loads((tmp_path / "a.png.json").read_text(encoding="utf-8")) == inside
+
+
+def test_the_hash_of_pixels_is_that_of_the_picture_read_again(tmp_path: Path) -> None:
+    picture = torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    images.write(tmp_path / "a.png", picture)
+    assert images.pixel_hash(images.read(tmp_path / "a.png")) == images.pixel_hash(picture)
+    other = picture.clone()
+    other[0, 0, 0, 0] = 1 - other[0, 0, 0, 0].round()
+    assert images.pixel_hash(other) != images.pixel_hash(picture)
+    assert images.pixel_hash(picture.view(1, 3, 8, 6)) != images.pixel_hash(picture)
 
 
 def test_values_are_clipped_and_rounded(tmp_path: Path) -> None:
