@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from cnnperception import images
+from cnnperception.cli import app
 from cnnperception.stimulus_sets import make_stimulus_set
 from cnnperception.stimulus_sets.crops import crop_places, oddity_trials
 
@@ -131,3 +133,50 @@ def test_what_is_there_is_not_cut_again_and_a_crop_without_contrast_is_named(
     flat |= {"size": 64, "crops": {"size": 20, "contrast": 0.1}}
     with pytest.raises(ValueError, match="crop 1 of flat_exemplar.png: a uniform image cannot"):
         make_stimulus_set(flat, tmp_path / "out", device="cpu")
+
+
+def test_a_crop_that_was_changed_is_refused(tmp_path: Path) -> None:
+    config = {"exemplars": ["brick"], "size": 32, "models": [], "baselines": ["exemplar"]}
+    config |= {"crops": {"size": 16}}
+    make_stimulus_set(config, tmp_path, device="cpu")
+    path = tmp_path / "crops" / "brick_exemplar_crop2.png"
+    images.write(path, images.read(path).flip(-1), images.read_provenance(path))
+    with pytest.raises(ValueError, match="crop2.png was changed"):
+        make_stimulus_set(config, tmp_path, device="cpu")
+
+
+PLAIN = """
+exemplars = ["brick"]
+size = 32
+models = []
+baselines = ["exemplar", "pixel-shuffled"]
+"""
+CROPS = "[crops]\nsize = 8\nper_image = 3\n"
+
+
+def test_tables_that_a_set_has_no_more_are_refused_and_not_listed(tmp_path: Path) -> None:
+    config, out = tmp_path / "set.toml", tmp_path / "out"
+
+    def run(text: str) -> tuple[int, str]:
+        config.write_text(text)
+        command = ["stimuli", str(config), "-o", str(out), "--device", "cpu", "-q"]
+        found = CliRunner().invoke(app, command)
+        return found.exit_code, "".join(found.output.splitlines())
+
+    code, told = run(f"{PLAIN}{CROPS}[trials]")
+    assert code == 0
+    assert "crops.csv" in told
+    assert "trials.csv" in told
+    kept = (out / "trials.csv").read_bytes()
+    for text, name in ((PLAIN + CROPS, "trials"), (PLAIN, "crops")):
+        code, told = run(text)
+        assert code == 1
+        assert f"{name}.csv is there, and this set has no {name}" in told
+        assert (out / "trials.csv").read_bytes() == kept
+    for name in ("crops.csv", "trials.csv"):
+        (out / name).rename(tmp_path / name)
+    code, told = run(PLAIN)
+    assert code == 0
+    assert "stimuli.csv" in told
+    assert "crops.csv" not in told
+    assert "trials.csv" not in told

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import cnnperception as cp
@@ -258,8 +259,21 @@ def test_luminance_and_contrast_are_as_asked_and_clipping_is_told() -> None:
         ({"trials": {}}, "add \\[crops\\] with per_image = 3 or more"),
         ({"crops": {"size": 8, "per_image": 2}, "trials": {}}, "per_image = 3 or more"),
         ({"crops": {"size": 8}, "trials": {}}, "standard 'exemplar' with other .* pixel-shuffled"),
-        ({"models": [{"layers": {}}]}, "a model has name"),
+        ({"models": [{"layers": {}}]}, "models, number 1: a model is a table with a name"),
         ({"models": [{"name": "v1"}, {"name": "v1"}]}, "is there twice"),
+        ({"models": [{"name": "v1", "layer": {}}]}, "a model has name, layers, options; got layer"),
+        ({"models": ["random-filters"]}, "number 1: .* with a name, .* got 'random-filters'"),
+        ({"models": [{"name": "v1"}, {"name": 3}]}, "models, number 2: .* with a name"),
+        ({"models": [{"name": "v1", "layers": ["a"]}]}, r"layers are sets by name, .* got \['a'\]"),
+        ({"models": [{"name": "v1", "layers": {"fine": [1]}}]}, "layers are sets by name"),
+        ({"models": [{"name": "v1", "layers": {"fine": 1}}]}, "layers are sets by name"),
+        ({"models": [{"name": "v1", "options": ["a"]}]}, "options are a table"),
+        ({"models": [{"name": "v1", "options": {"device": "cpu"}}]}, "device is not one of"),
+        ({"models": [{"name": "v1", "options": {"scales": "a"}}]}, "options of v1, .*scales"),
+        ({"exemplars": [1]}, "exemplars are names between quotes; got 1"),
+        ({"baselines": [["exemplar"]]}, "baselines are names between quotes; got"),
+        ({"seeds": [0, 0]}, "pixel-shuffled.*seed 0, would both be brick_pixel-shuffled_0.png"),
+        ({"size": 24, "baselines": ["portilla-simoncelli"]}, "24 x 24 .* need 32 along each side"),
     ],
 )
 def test_mistakes_in_the_file_are_named(change: dict, message: str, tmp_path: Path) -> None:
@@ -267,6 +281,62 @@ def test_mistakes_in_the_file_are_named(change: dict, message: str, tmp_path: Pa
     config |= {"baselines": ["pixel-shuffled"], **change}
     with pytest.raises(ValueError, match=message):
         make_stimulus_set(config, tmp_path / "out", device="cpu")
+
+
+def test_layer_sets_that_would_share_a_file_are_named_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    model = {
+        "name": "random-filters",
+        "options": {"scales": 2, "channels": 12},
+        "layers": {"a/b": ["scale1"], "a-b": ["scale2"]},
+    }
+    config = {"exemplars": ["brick"], "size": 32, "models": [model]}
+    with pytest.raises(
+        ValueError, match="'random-filters/a/b' .* and 'random-filters/a-b' "
+    ) as told:
+        make_stimulus_set(config, tmp_path, device="cpu")
+    assert "brick_random-filters_a-b_0.png" in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+CONTROLS = {"exemplars": ["brick"], "size": 32, "models": [], "baselines": ["pixel-shuffled"]}
+PICTURE = "brick_pixel-shuffled_0.png"
+
+
+@pytest.mark.parametrize("change", ["replaced", "edited", "no picture"])
+def test_a_picture_that_is_not_the_one_that_was_made_is_refused(
+    change: str, tmp_path: Path
+) -> None:
+    make_stimulus_set(CONTROLS, tmp_path, device="cpu")
+    path, table = tmp_path / PICTURE, (tmp_path / "stimuli.csv").read_bytes()
+    made, provenance = images.read(path), images.read_provenance(path)
+    if change == "replaced":
+        Image.new("RGB", (32, 32), "red").save(path)
+    elif change == "edited":
+        images.write(path, 1 - made, provenance)
+    else:
+        path.write_text("a note")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"{PICTURE} was changed .* or is something else"):
+        make_stimulus_set(CONTROLS, tmp_path, device="cpu")
+    assert path.read_bytes() == before
+    assert (tmp_path / "stimuli.csv").read_bytes() == table
+    path.unlink()
+    make_stimulus_set(CONTROLS, tmp_path, device="cpu")
+    assert torch.equal(images.read(path), made)
+    assert (tmp_path / "stimuli.csv").read_bytes() == table
+
+
+def test_a_set_without_hashes_of_its_pixels_is_still_read(tmp_path: Path) -> None:
+    table = make_stimulus_set(CONTROLS, tmp_path, device="cpu")
+    path = tmp_path / PICTURE
+    provenance = images.read_provenance(path)
+    assert provenance.pop("pixels") == images.pixel_hash(images.read(path))
+    images.write(path, images.read(path), provenance)
+    again = make_stimulus_set(CONTROLS, tmp_path, device="cpu")
+    assert again["sha256"].tolist() == [sha256(path)]
+    pd.testing.assert_frame_equal(*(each.drop(columns="sha256") for each in (again, table)))
 
 
 def test_files_that_are_not_there_or_made_otherwise_are_named(tmp_path: Path) -> None:

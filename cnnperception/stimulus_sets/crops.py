@@ -11,7 +11,7 @@ import pandas as pd
 
 from .. import images, runtime
 from ..files import sha256
-from .pictures import Plan, adjusted, digest, row_of, target
+from .pictures import Plan, adjusted, digest, row_of, target, write_picture
 
 FOLDER = "crops"
 # What a crop's row has of its picture's.
@@ -83,7 +83,7 @@ def _crop(
             "width": side,
             **measures,
         }
-        images.write(path, shown, {"key": key, "row": row, "settings": dict(settings)})
+        write_picture(path, shown, {"key": key, "row": row, "settings": dict(settings)})
     return {**row, "sha256": sha256(path)}
 
 

@@ -66,6 +66,22 @@ def _file(parts: Sequence[str]) -> str:
     return "_".join(part.replace("/", "-").replace(":", "-") for part in parts) + ".png"
 
 
+def check_files(items: Sequence[Item]) -> None:
+    """Raise ValueError when two pictures would have the same file."""
+    found: dict[str, Item] = {}
+    for item in items:
+        other = found.setdefault(item.file, item)
+        if other is not item:
+            raise ValueError(
+                f"{_told(other)} and {_told(item)} would both be {item.file}: give the layer "
+                "sets or exemplars other names, and each seed and baseline once"
+            )
+
+
+def _told(item: Item) -> str:
+    return f"{item.condition!r} of exemplar {item.exemplar!r}, seed {item.seed},"
+
+
 def batches_of(items: Sequence[Item], size: int) -> list[list[Item]]:
     """Return the pictures in groups that are made together.
 

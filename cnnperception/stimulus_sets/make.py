@@ -13,7 +13,7 @@ import torch
 from .. import figures, images, runtime
 from ..files import atomic_path, remove_leftovers, sha256
 from .crops import FOLDER, check_crops, crops_of, oddity_trials
-from .grid import Item, batches_of, items_of
+from .grid import Item, batches_of, check_files, items_of
 from .pictures import Plan, checkpoint_of, make, row_of
 from .settings import find_exemplars, load_models, read_settings
 
@@ -82,8 +82,9 @@ def make_stimulus_set(
     Raises
     ------
     ValueError
-        For a key or value that is not known, or a folder that holds pictures made with other
-        settings under the same names.
+        For a key or value that is not known, two pictures that would have the same file, or a
+        folder that holds pictures made with other settings or changed since under the same
+        names, or tables of crops or trials that this set does not have.
     FileNotFoundError
         For an exemplar that is not there.
     ImportError
@@ -93,12 +94,14 @@ def make_stimulus_set(
     """
     settings, beside = read_settings(config)
     folder = Path(output)
+    _check_tables(folder, settings)
     folder.mkdir(parents=True, exist_ok=True)
     exemplars = find_exemplars(settings, beside)
     plan = Plan(settings, exemplars, load_models(settings, device), folder)
     items = list(items_of(settings, list(exemplars), plan.models))
     if not items:
         raise ValueError("there is nothing to make: name a model or a baseline")
+    check_files(items)
     check_crops(settings, {item.condition for item in items})
     batches = batches_of(items, settings["batch"] or _usual_batch(settings["size"], device))
     rows = {item.file: row_of(folder / item.file, plan.key(item)) for item in items}
@@ -120,6 +123,19 @@ def make_stimulus_set(
     _draw(table, folder, settings["size"], each if 3 <= each <= WIDEST else None)
     _tidy(folder, names, batches, plan)
     return table
+
+
+def _check_tables(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for tables of an earlier run that this set has no more.
+
+    They would be of other pictures than the rest, and may hold what somebody added: not removed.
+    """
+    for key, name in (("crops", CROP_TABLE), ("trials", TRIAL_TABLE)):
+        if settings[key] is None and (folder / name).exists():
+            raise ValueError(
+                f"{folder / name} is there, and this set has no {key}: add [{key}] again, move "
+                "the table away, or give another folder"
+            )
 
 
 def _usual_batch(size: int, device: str | torch.device) -> int:

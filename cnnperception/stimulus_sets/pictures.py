@@ -21,6 +21,7 @@ from .settings import NEEDS_A_PACKAGE, ORIGINAL, Exemplar
 
 # The settings that decide what a picture looks like, beside those of its item.
 DECIDING = ("size", "grey", "statistic", "evaluations", "luminance", "contrast")
+PIXEL_HASH = "pixels"  # its key in the provenance of a picture
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,34 @@ def row_of(path: Path, key: str) -> dict[str, Any] | None:
     Raises
     ------
     ValueError
-        When it was made with other settings, or is something else.
+        When it was made with other settings, is something else, or was changed since.
     """
     if not path.exists():
         return None
-    provenance = images.read_provenance(path)
+    # Not from the JSON beside it, which stays when another picture takes the place.
+    provenance = images.embedded_provenance(path)
+    if provenance is None or _is_changed(path, provenance):
+        raise ValueError(
+            f"{path} was changed since it was made, or is something else: move it away, and it is "
+            "made anew"
+        )
     if provenance.get("key") != key:
         raise ValueError(
             f"{path} is there, and made with other settings: give another folder, or delete it"
         )
     row: dict[str, Any] = provenance["row"]
     return row
+
+
+def _is_changed(path: Path, provenance: Mapping[str, Any]) -> bool:
+    """Return whether a picture has other pixels than it was written with, where that is stored."""
+    pixels = provenance.get(PIXEL_HASH)  # older sets have none
+    return pixels is not None and images.pixel_hash(images.read(path)) != pixels
+
+
+def write_picture(path: Path, picture: Tensor, provenance: Mapping[str, Any]) -> None:
+    """Write a picture with its provenance, and a hash by which `row_of` knows its pixels again."""
+    images.write(path, picture, {**provenance, PIXEL_HASH: images.pixel_hash(picture)})
 
 
 def checkpoint_of(plan: Plan, batch: Sequence[Item]) -> Path:
@@ -197,7 +215,7 @@ def _write(
         "versions": versions,
         **({"synthesis": synthesis} if synthesis else {}),
     }
-    images.write(plan.folder / item.file, shown, provenance)
+    write_picture(plan.folder / item.file, shown, provenance)
     return row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..files import sha256
 from ..models import load_model
 from ..models.interface import VisionModel
 from ..synthesis import colour
-from ..synthesis.baselines import BASELINES
+from ..synthesis.baselines import BASELINES, pyramid_scales
 
 ORIGINAL = "exemplar"
 NEEDS_A_PACKAGE = "portilla-simoncelli"
@@ -100,6 +100,14 @@ def read_settings(
     settings |= _checked(given, KEYS)
     if not settings["exemplars"]:
         raise ValueError("name one exemplar or more: exemplars = [...]")
+    for key in ("exemplars", "baselines"):
+        wrong = [name for name in settings[key] if not isinstance(name, str)]
+        if wrong:
+            raise ValueError(f"{key} are names between quotes; got {wrong[0]!r}")
+    for number, entry in enumerate(settings["models"], 1):
+        _check_model(entry, f"models, number {number}")
+    if NEEDS_A_PACKAGE in settings["baselines"]:
+        pyramid_scales(settings["size"], settings["size"])  # told now, not after hours
     if not all(isinstance(seed, int) for seed in settings["seeds"]) or not settings["seeds"]:
         raise ValueError(f"seeds must be whole numbers; got {settings['seeds']}")
     known = (ORIGINAL, *BASELINES)
@@ -111,6 +119,33 @@ def read_settings(
     if settings["trials"] is not None:
         settings["trials"] = _trial_settings(settings["trials"], settings["crops"])
     return settings, beside
+
+
+def _check_model(entry: Any, where: str) -> None:
+    """Raise ValueError unless a model is a table of a name, options and layer sets."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+        raise ValueError(
+            f'{where}: a model is a table with a name, like {{ name = "hmax" }}; got {entry!r}'
+        )
+    unknown = [key for key in entry if key not in MODEL_KEYS]
+    if unknown:
+        raise ValueError(f"{where}: a model has {', '.join(MODEL_KEYS)}; got {', '.join(unknown)}")
+    layers, options = entry.get("layers", {}), entry.get("options", {})
+    if not isinstance(options, Mapping):
+        raise ValueError(f"{where}: options are a table, like {{ seed = 1 }}; got {options!r}")
+    own = [key for key in ("name", "device") if key in options]
+    if own:
+        raise ValueError(f"{where}: {own[0]} is not one of a model's options; leave it out there")
+    if not isinstance(layers, Mapping) or not all(map(_are_layers, layers.values())):
+        raise ValueError(
+            f'{where}: layers are sets by name, like {{ fine = ["scale1"] }}; got {layers!r}'
+        )
+
+
+def _are_layers(some: Any) -> bool:
+    """Return whether these are names of layers: text, or a list of it."""
+    names = [some] if isinstance(some, str) else some
+    return isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
 
 
 def _given(config: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
@@ -209,7 +244,7 @@ def load_models(settings: Mapping[str, Any], device: str | torch.device) -> dict
     Raises
     ------
     ValueError
-        For a model's table that has other keys, or a model that is there twice.
+        For a model that is there twice, or options that do not suit it.
     ImportError
         When a model or a baseline needs a package that is not installed.
     """
@@ -217,11 +252,12 @@ def load_models(settings: Mapping[str, Any], device: str | torch.device) -> dict
         load_model(NEEDS_A_PACKAGE)  # told now, not after hours
     models: dict[str, VisionModel] = {}
     for entry in settings["models"]:
-        unknown = [key for key in entry if key not in MODEL_KEYS]
-        if "name" not in entry or unknown:
-            raise ValueError(f"a model has {', '.join(MODEL_KEYS)}; got {', '.join(entry)}")
         name = entry["name"]
         if name in models:
             raise ValueError(f"model {name!r} is there twice: put its layer sets together")
-        models[name] = load_model(name, device=device, **entry.get("options", {}))
+        options = entry.get("options", {})
+        try:
+            models[name] = load_model(name, device=device, **options)
+        except TypeError as error:  # of a value that is of another kind
+            raise ValueError(f"options of {name}, {options!r}, do not suit it: {error}") from error
     return models

@@ -17,7 +17,7 @@ from .result import SynthesisResult
 from .run import Running
 from .texture import texture
 
-NEIGHBOURHOOD, MOST_SCALES = 7, 4  # of Portilla & Simoncelli (2000)
+NEIGHBOURHOOD, FEWEST_SCALES, MOST_SCALES = 7, 2, 4  # 7 and 4: Portilla & Simoncelli (2000)
 ROUNDING = 1e-6  # of values that count as inside [0, 1]
 
 
@@ -114,26 +114,40 @@ def portilla_simoncelli(
     ImportError
         When plenoptic, which computes the statistics, is not installed.
     ValueError
-        For an image that is smaller than a pyramid of one scale needs.
+        For an image that is smaller than a pyramid of two scales needs.
     """
     height, width = image.shape[-2:]
+    scales = pyramid_scales(height, width)
     # A larger picture is made where a pyramid does not divide the sides, and its middle taken.
     step = PS2000.multiple
     size = (-(-height // step) * step, -(-width // step) * step)
-    seen = min(height, width) // step * step
-    fitting = [s for s in range(1, MOST_SCALES + 1) if NEIGHBOURHOOD * 2**s <= seen]
-    if not fitting:
-        raise ValueError(
-            f"an image of {height} x {width} pixels is too small for the statistics of Portilla & "
-            f"Simoncelli, which need {step} along each side"
-        )
-    model = load_model("portilla-simoncelli", scales=fitting[-1], neighbourhood=NEIGHBOURHOOD)
+    model = load_model("portilla-simoncelli", scales=scales, neighbourhood=NEIGHBOURHOOD)
     result = texture(
         image, preset=PS2000, model=model, size=size, seed=seed, evaluations=evaluations, **running
     )
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     cut = result.images[..., top : top + height, left : left + width]
     return dataclasses.replace(result, images=cut)
+
+
+def pyramid_scales(height: int, width: int) -> int:
+    """Return how many scales the pyramid of an image has in `portilla_simoncelli`.
+
+    Raises
+    ------
+    ValueError
+        For an image that is too small for two: one scale has none to be correlated with.
+    """
+    step = PS2000.multiple
+    seen = min(height, width) // step * step
+    fitting = [s for s in range(FEWEST_SCALES, MOST_SCALES + 1) if NEIGHBOURHOOD * 2**s <= seen]
+    if not fitting:
+        needed = -(-NEIGHBOURHOOD * 2**FEWEST_SCALES // step) * step
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too small for the statistics of Portilla & "
+            f"Simoncelli, whose two scales need {needed} along each side"
+        )
+    return fitting[-1]
 
 
 def _portilla_simoncelli_picture(image: Tensor, seed: int = 0) -> Tensor:

@@ -1,6 +1,7 @@
 """The match of Portilla & Simoncelli's statistics, and the adjustment of luminance."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,37 @@ def test_images_of_any_size_are_matched_and_too_small_ones_refused() -> None:
     assert result.provenance["model"]["scales"] == 2
     with pytest.raises(ValueError, match="15 x 40 pixels is too small"):
         baselines.portilla_simoncelli(image[..., :15, :40])
+
+
+@pytest.mark.parametrize("side", [8, 16, 24, 31])
+def test_an_image_too_small_for_two_scales_is_refused_before_work_begins(
+    side: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(baselines, "load_model", load)
+    image = torch.rand((1, 3, side, 64), generator=torch.Generator().manual_seed(0))
+    told = f"{side} x 64 pixels is too small .* two scales need 32 along each side"
+    with pytest.raises(ValueError, match=told):
+        baselines.portilla_simoncelli(image)
+    kinds = ["exemplar", "portilla-simoncelli"]
+    config = {"exemplars": ["brick"], "size": side, "models": [], "baselines": kinds}
+    with pytest.raises(ValueError, match=f"{side} x {side} pixels is too small"):
+        make_stimulus_set(config, tmp_path, device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pyramid_has_as_many_scales_as_fit_up_to_four() -> None:
+    sides = (32, 55, 56, 64, 112, 256, 1024)
+    assert [baselines.pyramid_scales(side, 1024) for side in sides] == [2, 2, 2, 3, 4, 4, 4]
+
+
+@needs_plenoptic
+@pytest.mark.filterwarnings("ignore:the image did not come near")
+def test_the_smallest_image_with_two_scales_is_matched() -> None:
+    image = cp.exemplar("brick", size=(32, 32))
+    assert baselines.portilla_simoncelli(image, evaluations=2).images.shape == image.shape
 
 
 def test_without_plenoptic_the_error_says_what_to_install(monkeypatch, tmp_path) -> None:
