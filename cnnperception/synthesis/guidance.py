@@ -27,7 +27,7 @@ class RegionStatistic:
     Attributes
     ----------
     mask : Tensor, shape (1, 1, height, width)
-        1 inside of the region and 0 outside, in pixels; averaged down to a layer's positions.
+        How much of each pixel lies in the region, in [0, 1]; averaged down to a layer's positions.
     sums, finish : callable
         As of `PositionStatistic`; sums take weights of the positions (height, width) too.
     """
@@ -61,8 +61,10 @@ def match_regions(
     source: Tensor,
     source_labels: Tensor,
     labels: Tensor,
+    size: tuple[int, int],
     *,
     weight: float = 1.0,
+    every: bool = True,
 ) -> list[Term]:
     """Return a term for each layer and region: the result's has the statistics of the source's.
 
@@ -73,14 +75,20 @@ def match_regions(
     source : Tensor, shape (1, 3, height, width)
     source_labels, labels : Tensor of integers, (height, width)
         Which region each pixel of the source, and of the result, is in; negative for none.
-        Every region of the result must be one of the source. Sizes are free: the labels are
-        brought to those of the pictures.
+        Every region of the result must be one of the source. Sizes are free: a pixel of a picture
+        lies in a region as far as the labels that it covers do, so that none gets lost in a small
+        picture.
+    size : (int, int)
+        Height and width of the result.
+    every : bool
+        Whether every region must be large enough for every layer. If not, it has no term where it
+        is too small, as it may be at a coarse level.
 
     Raises
     ------
     ValueError
-        For a region that the source lacks or that is too small for a layer, or a measure that
-        is no function of means over positions.
+        For a region that the source lacks or that is too small for a layer, for regions all too
+        small for all layers, or a measure that is no function of means over positions.
     """
     if labels.ndim != 2 or source_labels.ndim != 2:
         raise ValueError(
@@ -103,21 +111,21 @@ def match_regions(
         )
     with torch.no_grad():
         features = responses(model, source, layers)
+    picture_size = (int(source.shape[-2]), int(source.shape[-1]))
     share = {label: float((labels == label).float().mean()) for label in regions}
     whole = sum(share.values())
-    terms = []
+    seen = {label: coverage(source_labels == label, picture_size).to(source) for label in regions}
+    masks = {label: coverage(labels == label, size).to(source) for label in regions}
+    terms: list[Term] = []
+    too_small = []
     for layer in layers:
-        for label in regions:
-            here = (source_labels == label)[None, None].to(source)
-            covered = float(positions(here, features[layer]).sum())
+        for label, mask in masks.items():
+            covered = float(positions(seen[label], features[layer]).sum())
             if covered < FEWEST_POSITIONS:
-                raise ValueError(
-                    f"region {label} of the {kind} picture is too small for layer {layer!r} of "
-                    f"{model.name}; use larger regions or shallower layers"
-                )
-            means = region_means(measure.sums, features[layer], here)
+                too_small.append((label, layer))
+                continue
+            means = region_means(measure.sums, features[layer], seen[label])
             finish = measure.fit(means, int(covered))
-            mask = (labels == label)[None, None].to(source)
             terms.append(
                 Term(
                     f"{kind}/{layer}/region{label}",
@@ -127,7 +135,26 @@ def match_regions(
                     weight * share[label] / whole / len(layers),
                 )
             )
+    if too_small and (every or not terms):
+        label, layer = too_small[0]
+        raise ValueError(
+            f"region {label} of the {kind} picture is too small for layer {layer!r} of "
+            f"{model.name}; use larger regions or shallower layers"
+        )
     return terms
+
+
+def coverage(inside: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return how much of each pixel of a picture lies in a region, (1, 1, height, width).
+
+    Parameters
+    ----------
+    inside : Tensor of bool, shape (height, width)
+        Of any size.
+    size : (int, int)
+        Height and width of the picture.
+    """
+    return functional.adaptive_avg_pool2d(inside[None, None].float(), size)
 
 
 def grid(size: tuple[int, int], cells: int) -> Tensor:
@@ -165,10 +192,3 @@ def read_labels(path: str | os.PathLike[str]) -> Tensor:
             "smooth borders, and is saved as PNG"
         )
     return labels
-
-
-def resized(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return labels (height, width) at another size, each pixel of the nearest one's region."""
-    rows = (torch.arange(size[0]) * labels.shape[0]) // size[0]
-    columns = (torch.arange(size[1]) * labels.shape[1]) // size[1]
-    return labels[rows[:, None], columns]

@@ -192,13 +192,17 @@ def stylize(
         terms: list[Term] = []
         for number, (picture, some) in enumerate(zip(pictures, fitting, strict=True)):
             kind = "style" if len(pictures) == 1 else f"style{number + 1}"
+            share = shares[number]
+            if not share:
+                continue
             if masks is None:
-                share = shares[number]
                 found = match(kind, model, some, measure, picture, weight=share, tiles=tiles)
             else:
-                here = guidance.resized(masks[0], size)
-                there = guidance.resized(masks[1], setup.size_of(None, picture))
-                found = guidance.match_regions(kind, model, some, measure, picture, there, here)
+                here, there = masks
+                every = finest and index == len(levels) - 1
+                found = guidance.match_regions(
+                    kind, model, some, measure, picture, there, here, size, every=every
+                )
             terms += settings.loss.weighed(found)
         if kept:
             seen = image_files.resize(wanted, size)

@@ -185,12 +185,15 @@ def texture(
         closeness = plain_gram if approach else measure
         terms: list[Term] = []
         for number, (picture, share) in enumerate(zip(drawn, shares, strict=True), 1):
+            if not share:
+                continue
             kind = "texture" if len(drawn) == 1 else f"texture{number}"
             if closeness is None:
                 terms += redrawn_slices(kind, model, fitting, picture, seed=seeds[0], weight=share)
             else:
+                last = index == len(levels) - 1
                 terms += _terms(
-                    kind, model, fitting, closeness, picture, share, regions, tiles, level
+                    kind, model, fitting, closeness, picture, share, regions, tiles, level, last
                 )
         return Objective(
             model,
@@ -284,7 +287,7 @@ def _counted(source: Tensor, mask: Tensor | None) -> Tensor:
     """Return the pixels of an exemplar that count, all or in one column."""
     if mask is None:
         return source
-    there = guidance.resized((mask != 0).long(), setup.size_of(None, source)).bool()
+    there = guidance.coverage(mask != 0, setup.size_of(None, source))[0, 0] > 0
     return source[..., there.to(source.device)][..., None]
 
 
@@ -305,13 +308,14 @@ def _terms(
     regions: tuple[Tensor, Tensor] | None,
     tiles: Tiles | None,
     level: Level,
+    last: bool,
 ) -> list[Term]:
     if regions is None:
         whole = setup.unwrapped(tiles)
         return match(kind, model, layers, measure, source, weight=share, tiles=whole)
-    there = guidance.resized(regions[0], setup.size_of(None, source))
-    here = guidance.resized(regions[1], level.size)
-    return guidance.match_regions(kind, model, layers, measure, source, there, here, weight=share)
+    return guidance.match_regions(
+        kind, model, layers, measure, source, *regions, level.size, weight=share, every=last
+    )
 
 
 def _noises(source: Tensor, size: tuple[int, int], seeds: Sequence[int]) -> Tensor:

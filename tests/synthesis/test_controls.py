@@ -10,7 +10,7 @@ from torch import Tensor
 
 import cnnperception as cp
 from cnnperception.models import RandomFilters
-from cnnperception.synthesis import Objective, colour, guidance
+from cnnperception.synthesis import Level, Objective, colour, guidance
 from cnnperception.synthesis.measures import MEASURES
 from cnnperception.synthesis.objective import match
 
@@ -81,7 +81,9 @@ def test_a_mask_of_everything_changes_nothing() -> None:
     source, images = _noise(48, 48, 1), _noise(40, 56, 2)
     plain = match("x", MODEL, LAYERS, MEASURES["gram"], source)
     one = torch.zeros(1, 1, dtype=torch.long)
-    masked = guidance.match_regions("x", MODEL, LAYERS, MEASURES["gram"], source, one, one)
+    masked = guidance.match_regions(
+        "x", MODEL, LAYERS, MEASURES["gram"], source, one, one, (40, 56)
+    )
     torch.testing.assert_close(
         Objective(MODEL, masked).losses(images), Objective(MODEL, plain).losses(images)
     )
@@ -93,7 +95,9 @@ def test_a_regions_target_is_the_statistic_of_that_region_alone(statistic: str) 
     both = torch.cat([DOWN.repeat(1, 1, 2, 2), ACROSS.repeat(1, 1, 2, 2)], dim=3)
     labels = (torch.arange(256) >= 128).long()[None].expand(128, 256)
     measure = MEASURES[statistic]
-    terms = guidance.match_regions("x", MODEL, ["scale1"], measure, both, labels, labels)
+    terms = guidance.match_regions(
+        "x", MODEL, ["scale1"], measure, both, labels, labels, (128, 256)
+    )
     alone = match("x", MODEL, ["scale1"], MEASURES["gram"], DOWN.repeat(1, 1, 2, 2))[0]
     if statistic == "gram":
         error = (terms[0].target - alone.target).norm() / alone.target.norm()
@@ -107,17 +111,65 @@ def test_a_regions_target_is_the_statistic_of_that_region_alone(statistic: str) 
 
 def test_masks_that_do_not_pair_are_refused() -> None:
     one, two = torch.zeros(8, 8, dtype=torch.long), torch.ones(8, 8, dtype=torch.long)
+    gram, size = MEASURES["gram"], (64, 64)
     with pytest.raises(ValueError, match=r"lacks region\(s\) \[1\]"):
-        guidance.match_regions("style", MODEL, LAYERS, MEASURES["gram"], DOWN, one, two)
+        guidance.match_regions("style", MODEL, LAYERS, gram, DOWN, one, two, size)
     with pytest.raises(ValueError, match="has no region"):
-        guidance.match_regions("style", MODEL, LAYERS, MEASURES["gram"], DOWN, one, -two)
+        guidance.match_regions("style", MODEL, LAYERS, gram, DOWN, one, -two, size)
     with pytest.raises(ValueError, match="regions can have the statistics"):
-        guidance.match_regions("s", MODEL, LAYERS, MEASURES["shifted-gram"], DOWN, one, one)
-    speck = one.clone()
-    speck = guidance.resized(speck, (64, 64))
-    speck[0, 0] = 1
-    with pytest.raises(ValueError, match="too small for layer"):
-        guidance.match_regions("style", MODEL, ["scale3"], MEASURES["gram"], DOWN, speck, speck)
+        guidance.match_regions("s", MODEL, LAYERS, MEASURES["shifted-gram"], DOWN, one, one, size)
+
+
+def test_a_region_too_small_for_a_layer_is_refused_or_left_out_of_coarse_levels() -> None:
+    speck = torch.zeros(64, 64, dtype=torch.long)
+    speck[0, :2] = 1
+    layers, gram = ["scale1", "scale3"], MEASURES["gram"]
+    with pytest.raises(ValueError, match="region 1 .* too small for layer 'scale3'"):
+        guidance.match_regions("style", MODEL, layers, gram, DOWN, speck, speck, (64, 64))
+    terms = guidance.match_regions(
+        "style", MODEL, layers, gram, DOWN, speck, speck, (64, 64), every=False
+    )
+    assert {term.name for term in terms} == {
+        *(f"style/{layer}/region0" for layer in layers),
+        "style/scale1/region1",
+    }
+    with pytest.raises(ValueError, match="too small"):
+        guidance.match_regions(
+            "style", MODEL, ["scale3"], gram, DOWN, 1 - speck, -speck, (64, 64), every=False
+        )
+
+
+def test_a_thin_region_is_not_lost_in_a_small_picture() -> None:
+    labels = torch.zeros(64, 64, dtype=torch.long)
+    labels[:, 33] = 1  # between the columns that every fourth would be
+    inside = guidance.coverage(labels == 1, (16, 16))
+    assert inside.sum() == 4
+    assert inside[..., 8].eq(0.25).all()
+    result = cp.texture(
+        torch.cat([DOWN, ACROSS], dim=3), model=MODEL, mask=labels, evaluations=10, size=32
+    )
+    assert result.image.isfinite().all()
+
+
+def test_an_exemplar_or_painting_of_no_weight_has_no_terms() -> None:
+    blended = cp.texture([DOWN, ACROSS], weights=[1, 0], model=MODEL, evaluations=12)
+    alone = cp.texture(DOWN, model=MODEL, evaluations=12)
+    assert torch.equal(blended.image, alone.image)
+    assert set(blended.losses["term"].str.split("/").str[0]) == {"texture1", "range"}
+    painted = cp.stylize(ACROSS, [DOWN, ACROSS], style_weights=[1, 0], model=MODEL, evaluations=12)
+    alone = cp.stylize(ACROSS, DOWN, model=MODEL, evaluations=12)
+    assert torch.equal(painted.image, alone.image)
+    assert not painted.losses["term"].str.startswith("style2").any()
+
+
+def test_regions_that_pair_do_so_at_every_level() -> None:
+    labels = torch.zeros(96, 96, dtype=torch.long)
+    labels[:, 50] = 1
+    levels = [Level((16, 16), 4), Level((96, 96), 4)]
+    painting = ACROSS.repeat(1, 1, 2, 2)[..., :96, :96]
+    masks = (labels, labels)
+    result = cp.stylize(painting, painting, model=MODEL, masks=masks, schedule=levels)
+    assert any("region1" in term for term in result.final_losses().index)
 
 
 def _orientation(image: Tensor) -> float:
