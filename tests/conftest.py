@@ -1,7 +1,19 @@
 """What tests of several rooms need."""
 
+import os
+import signal
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
+
+
+@pytest.fixture
+def press_interrupt() -> Iterator[Callable[[], None]]:
+    """Return what presses Ctrl-C, heeded also where it is ignored, as in jobs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def vary(rdms, counts):
     """Return the samples of stimuli in which every RDM varies, (sample,)."""
     a, b = np.triu_indices(counts.shape[1], 1)
     there = (counts[:, a] > 0) & (counts[:, b] > 0)
-    return np.array([(np.ptp(rdms[:, pairs], axis=1) > 0).all() for pairs in there])
+    return np.array([pairs.any() and (np.ptp(rdms[:, pairs], axis=1) > 0).all() for pairs in there])
 
 
 def stack(values, letter="m"):

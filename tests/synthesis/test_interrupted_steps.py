@@ -1,7 +1,6 @@
 """Ctrl-C between evaluations: the run that goes on is the one that was never interrupted."""
 
-import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,10 @@ MODEL = RandomFilters(scales=2, channels=8)
 
 @pytest.mark.parametrize("step", [5, 12])
 def test_a_run_interrupted_within_a_step_goes_on_to_the_same_image(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
+    monkeypatch: pytest.MonkeyPatch,
+    press_interrupt: Callable[[], None],
+    tmp_path: Path,
+    step: int,
 ) -> None:
     options = {"model": MODEL, "size": 40, "evaluations": 30, "precision": "float32"}
     source = cp.exemplar("brick", size=48)
@@ -27,7 +29,7 @@ def test_a_run_interrupted_within_a_step_goes_on_to_the_same_image(
         nonlocal calls
         calls += 1
         if calls == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            press_interrupt()
         return searched(*arguments)
 
     monkeypatch.setattr(solver, "_direction", pressed)
