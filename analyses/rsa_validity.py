@@ -9,13 +9,18 @@ Worlds. A stimulus has independent random features of three kinds: those of mode
 B, and those of neither. Every subject's patterns are made of features that all subjects share and
 of features of its own. Dissimilarities are squared Euclidean, compared by their correlation.
 
-Run `python analyses/rsa_validity.py`; `--quick` for fewer experiments.
+Run `python analyses/rsa_validity.py`; `--quick` for fewer experiments. Worlds are simulated side by
+side, a processor each, and what an interrupted run has finished is not simulated again.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +32,11 @@ from scipy import stats
 
 from cnnperception import figures, rsa, runtime
 from cnnperception.figures.canvas import colours, new_figure, styled
+from cnnperception.studies import Study
 
 OUTPUT = Path("reports/rsa_validity")
-STIMULI, SUBJECTS, FEATURES = 80, 30, 12
+STIMULI, SUBJECTS, FEATURES = 160, 30, 12
+SHARES = (0.0, 0.5)
 LEVEL = 0.05
 # Subjects that stand for all there are.
 POPULATION = 30_000
@@ -114,8 +121,16 @@ def stacked(values: np.ndarray, letter: str) -> xr.DataArray:
     return rsa.concat({f"{letter}{i}": rsa.condensed(v) for i, v in enumerate(values)})
 
 
+def remembered(study: Study, world: tuple[str, float], **settings: int) -> pd.DataFrame:
+    """Return the experiments of a world, a resampling and a share, simulated unless they were."""
+    torch.set_num_threads(1)  # the problems are small
+    bootstrap, share = world
+    step = f"{bootstrap}-{share:g}"
+    return study.remember(step, partial(simulate, bootstrap, share, **settings), **settings)
+
+
 def simulate(
-    bootstrap: str, share: float, count: int, n_boot: int, seed: int, size: int
+    bootstrap: str, share: float, *, count: int, n_boot: int, seed: int, size: int
 ) -> pd.DataFrame:
     """Return a row an experiment: the p-values, the similarity of model A and its interval."""
     rows = []
@@ -205,23 +220,28 @@ def main() -> None:
     parser.add_argument("--stimuli", type=int, default=STIMULI, help="of an experiment")
     parser.add_argument("--n-boot", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--quick", action="store_true", help="200 experiments of each kind")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    settings = parser.parse_args()
-    count = 200 if settings.quick else settings.experiments
-    torch.set_num_threads(1)  # the problems are small
-
-    found = []
-    for bootstrap in DRAWN:
-        for share in (0.0, 0.5):
-            size, n_boot = settings.stimuli, settings.n_boot
-            found.append(simulate(bootstrap, share, count, n_boot, settings.seed, size))
-    table = pd.concat(found, ignore_index=True)
-    rates = summary(table)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    rates.to_csv(settings.output / "rates.csv", index=False, float_format="%.4f")
-    figures.save(draw(rates), settings.output / "rates")
+    chosen = parser.parse_args()
+    settings = {
+        "count": 200 if chosen.quick else chosen.experiments,
+        "n_boot": chosen.n_boot,
+        "seed": chosen.seed,
+        "size": chosen.stimuli,
+    }
+    study = Study("rsa_validity", "", "", chosen.output, settings)
+    worlds = [(bootstrap, share) for bootstrap in DRAWN for share in SHARES]
+    # Not forked: a fork may wait for ever for a lock that a thread of torch's held.
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(chosen.processes, mp_context=spawned) as processes:
+        found = list(processes.map(partial(remembered, study, **settings), worlds))
+    rates = summary(pd.concat(found, ignore_index=True))
+    study.table("rates", rates)
+    figures.save(draw(rates), chosen.output / "rates")
     print(rates.to_string(index=False))
+    inside = rates["rate"].between(rates["interval_low"], rates["interval_high"]).sum()
+    print(f"{inside} of {len(rates)} rates lie in the interval in which 95 % of valid ones would")
 
 
 if __name__ == "__main__":

@@ -8,22 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 import xarray as xr
 
 from .activation_store import open_store
-from .models.interface import VisionModel, resolve_layers
+from .models.interface import Layered, VisionModel, resolve_layers
 from .stimuli import StimulusSet
-
-
-class Layered(Protocol):
-    """What has a name and layers: a model, or its stored activations."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def layers(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -148,24 +138,19 @@ def layers_of(
     owned = [name for name in wanted if _has(one, name)]
     for name in wanted:
         if not any(_has(other, name) for other in compared):
-            _resolved(one, name)  # raises, with the layers that there are
+            resolve_layers(one, name)  # raises, with the layers that there are
     if wanted and not owned and isinstance(one, Stored):
         return None
     if wanted and not owned:
         raise ValueError(f"none of the layers {', '.join(wanted)} is in {one.name}")
-    return list(_resolved(one, *owned))
+    return list(resolve_layers(one, owned))
 
 
 def _has(one: Layered, name: str) -> bool:
     try:
-        return bool(_resolved(one, name))
+        return bool(resolve_layers(one, name))
     except ValueError:
         return False
-
-
-def _resolved(one: Layered, *names: str) -> tuple[str, ...]:
-    # Of a model only its name and its layers are used, and a store has these.
-    return resolve_layers(cast(VisionModel, one), names)
 
 
 def check_stimuli(store: Stored, stimuli: StimulusSet) -> None:

@@ -17,6 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class Layered(Protocol):
+    """What has a name and layers: a model, or its stored activations."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[str]: ...
+
+
 @runtime_checkable
 class VisionModel(Protocol):
     """A model that can be read out, synthesised from and compared.
@@ -80,12 +89,12 @@ def check_images(images: Tensor) -> None:
         raise ValueError(f"images must be floating point in [0, 1]; got {images.dtype}")
 
 
-def resolve_layers(model: VisionModel, layers: str | Iterable[str]) -> tuple[str, ...]:
+def resolve_layers(model: Layered, layers: str | Iterable[str]) -> tuple[str, ...]:
     """Return the layer names that names, groups and patterns stand for, in the model's order.
 
     Parameters
     ----------
-    model : VisionModel
+    model : VisionModel, or what else has a name and layers
     layers : str or iterable of str
         Each a layer name (`conv3_1`), a group (`c1`: every layer whose path starts with it) or
         a shell pattern (`features.*`, `c1/band[1-3]`).
@@ -107,14 +116,14 @@ def resolve_layers(model: VisionModel, layers: str | Iterable[str]) -> tuple[str
     return tuple(name for name in model.layers if name in chosen)
 
 
-def check_layers(model: VisionModel, layers: Iterable[str]) -> None:
+def check_layers(model: Layered, layers: Iterable[str]) -> None:
     """Raise ValueError unless each name is a layer of the model: no groups, no patterns."""
     for name in layers:
         if name not in model.layers:
             _no_such_layer(model, name)
 
 
-def _no_such_layer(model: VisionModel, name: str) -> NoReturn:
+def _no_such_layer(model: Layered, name: str) -> NoReturn:
     near = difflib.get_close_matches(name, model.layers, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ValueError(
