@@ -20,11 +20,12 @@ import xarray as xr
 from torch import Tensor
 
 from . import runtime
-from .activation_store import Layout, finished_store, open_finished, resume_or_create
+from .activation_store import Layout, finished_store, resume_or_create
 from .images import ImageError
 from .models.interface import VisionModel, device_of, fingerprint, resolve_layers
 from .readouts import READOUTS, Layer, Readout, check
 from .stimuli import StimulusSet
+from .stored_activations import open_finished
 
 BATCH_BYTES = 2**28  # of activations: what one batch of automatic size may take
 LARGEST_BATCH = 64

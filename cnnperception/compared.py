@@ -11,9 +11,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from .activation_store import open_store
 from .models.interface import Layered, VisionModel, resolve_layers
 from .stimuli import StimulusSet
+from .stored_activations import open_store
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from PIL import Image
 from scipy.spatial.distance import pdist
 
 import cnnperception as cp
-from cnnperception import activation_store, readouts
 from cnnperception import activations as extraction
-from cnnperception.activation_store import open_store
+from cnnperception import readouts, stored_activations
 from cnnperception.images import ImageError
 from cnnperception.models import RandomFilters
+from cnnperception.stored_activations import open_store
 
 MODEL = RandomFilters(scales=2, channels=6)
 
@@ -139,7 +139,7 @@ def test_a_store_tells_what_the_table_says_now(tmp_path: Path, monkeypatch, name
             assert tree[layer].attrs["layer"] == layer
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with monkeypatch.context() as context:
-        context.setattr(activation_store, "_write_other_coordinates", None)
+        context.setattr(stored_activations, "_write_other_coordinates", None)
         cp.extract(MODEL, _with_table(now), store=store)  # nothing has changed
     again = cp.extract(MODEL, _stimuli(), store=store)
     assert set(again["scale1"].coords) == {"stimulus", "category"}
@@ -150,7 +150,7 @@ def test_a_store_tells_what_the_table_says_now(tmp_path: Path, monkeypatch, name
 def test_an_interrupted_change_of_the_table_loses_nothing(tmp_path, monkeypatch, name) -> None:
     store, (before, now) = tmp_path / name, _tables()
     cp.extract(MODEL, _with_table(before), store=store)
-    write, written = activation_store._write_coordinates, []
+    write, written = stored_activations.write_coordinates, []
 
     def failing(folder: Path, layer: str, coordinates) -> None:
         written.append(layer)
@@ -159,7 +159,7 @@ def test_an_interrupted_change_of_the_table_loses_nothing(tmp_path, monkeypatch,
         write(folder, layer, coordinates)
 
     with monkeypatch.context() as context:
-        context.setattr(activation_store, "_write_coordinates", failing)
+        context.setattr(stored_activations, "write_coordinates", failing)
         context.setattr(xr.DataTree, "to_netcdf", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             cp.extract(MODEL, _with_table(now), store=store)
