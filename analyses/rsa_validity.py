@@ -220,6 +220,9 @@ def main() -> None:
     parser.add_argument("--stimuli", type=int, default=STIMULI, help="of an experiment")
     parser.add_argument("--n-boot", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--bootstrap", choices=list(DRAWN), action="append", help="of these alone; all without"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--quick", action="store_true", help="200 experiments of each kind")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -231,7 +234,7 @@ def main() -> None:
         "size": chosen.stimuli,
     }
     study = Study("rsa_validity", "", "", chosen.output, settings)
-    worlds = [(bootstrap, share) for bootstrap in DRAWN for share in SHARES]
+    worlds = [(bootstrap, share) for bootstrap in chosen.bootstrap or DRAWN for share in SHARES]
     # Not forked: a fork may wait for ever for a lock that a thread of torch's held.
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.processes, mp_context=spawned) as processes:

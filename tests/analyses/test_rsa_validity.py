@@ -53,9 +53,19 @@ def test_what_is_resampled_is_drawn_anew_and_nothing_else(
 def test_a_run_goes_on_with_the_worlds_that_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rsa_validity, "DRAWN", {"dual": rsa_validity.DRAWN["dual"]})
     output = tmp_path / "rsa_validity"
-    options = ["--experiments", "2", "--stimuli", "8", "--n-boot", "20", "--processes", "1"]
+    options = [
+        "--bootstrap",
+        "dual",
+        "--experiments",
+        "2",
+        "--stimuli",
+        "8",
+        "--n-boot",
+        "20",
+        "--processes",
+        "1",
+    ]
     monkeypatch.setattr(sys, "argv", ["script", *options, "--output", str(output)])
     rsa_validity.main()
     rates = pd.read_csv(output / "rates.csv")
