@@ -121,10 +121,10 @@ def stacked(values: np.ndarray, letter: str) -> xr.DataArray:
     return rsa.concat({f"{letter}{i}": rsa.condensed(v) for i, v in enumerate(values)})
 
 
-def remembered(study: Study, world: tuple[str, float], **settings: int) -> pd.DataFrame:
+def remembered(study: Study, world: tuple[str, float]) -> pd.DataFrame:
     """Return the experiments of a world, a resampling and a share, simulated unless they were."""
     torch.set_num_threads(1)  # the problems are small
-    bootstrap, share = world
+    (bootstrap, share), settings = world, study.settings
     step = f"{bootstrap}-{share:g}"
     return study.remember(step, partial(simulate, bootstrap, share, **settings), **settings)
 
@@ -238,7 +238,7 @@ def main() -> None:
     # Not forked: a fork may wait for ever for a lock that a thread of torch's held.
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.processes, mp_context=spawned) as processes:
-        found = list(processes.map(partial(remembered, study, **settings), worlds))
+        found = list(processes.map(partial(remembered, study), worlds))
     rates = summary(pd.concat(found, ignore_index=True))
     study.table("rates", rates)
     figures.save(draw(rates), chosen.output / "rates")

@@ -235,8 +235,7 @@ def write(
         raise ValueError(f"an image to write has the shape (3, height, width); got {image.shape}")
     if not torch.isfinite(single).all():
         raise ValueError(f"{file}: the image has pixels that are not finite numbers")
-    bits = (single.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    picture = Image.fromarray(bits.permute(1, 2, 0).cpu().numpy())
+    picture = Image.fromarray(eight_bits(single).permute(1, 2, 0).cpu().numpy())
     format_ = _FORMATS[file.suffix.lower()]
     options = dict(_SAVING.get(format_, {}))
     if provenance is not None and format_ == "PNG":
@@ -248,6 +247,11 @@ def write(
         write_json(_beside(file), provenance)
     with atomic_path(file) as temporary:
         picture.save(temporary, format=format_, **options)
+
+
+def eight_bits(image: Tensor) -> Tensor:
+    """Return an image as `write` keeps it: clipped to [0, 1], uint8 from 0 to 255, same shape."""
+    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -280,7 +284,7 @@ def embedded_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def pixel_hash(image: Tensor) -> str:
     """Return the SHA-256 of an image's size and its pixels as `write` keeps them, of 8 bits."""
-    bits = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    bits = eight_bits(image).cpu().numpy()
     size = "x".join(str(side) for side in bits.shape[-2:])
     return hashlib.sha256(size.encode() + bits.tobytes()).hexdigest()
 

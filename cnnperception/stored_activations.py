@@ -102,6 +102,7 @@ def _labelled(layer: xr.Dataset) -> xr.Dataset:
 
 
 def describes_activations(attributes: Mapping[Any, Any]) -> bool:
+    """Return whether these are the attributes of a store, finished or not."""
     return {"provenance", "key", "layers"} <= set(attributes)
 
 
@@ -110,6 +111,7 @@ def _no_store(path: Path) -> str:
 
 
 def lacks(path: Path, layer: str) -> str:
+    """Return what to tell of a store that a layer is gone from."""
     return (
         f"{path} is no complete store of activations: its layer {layer!r} is gone. Extract them "
         "again, replacing it (overwrite=True, --overwrite)"
@@ -117,6 +119,7 @@ def lacks(path: Path, layer: str) -> str:
 
 
 def netcdf_key(path: Path) -> str | None:
+    """Return the key of a store in a netCDF file; none of a file that is something else."""
     try:
         with xr.open_dataset(path, engine="h5netcdf") as root:
             return root.attrs.get("key")
@@ -153,6 +156,7 @@ def _plain(column: pd.Series) -> np.ndarray:
 
 
 def write_coordinates(folder: Path, layer: str, coordinates: Coordinates) -> None:
+    """Write the columns of the stimuli into a layer of a zarr group; activations stay."""
     dataset = xr.Dataset(coords=coordinates, attrs={"layer": layer})
     dataset.to_zarr(folder, group=layer, mode="a", zarr_format=2, consolidated=False)
 

@@ -183,6 +183,7 @@ def texture(
         # Far from the exemplar only the plain Gram matrix leads there.
         approach = not settings.published and index == 0 and len(levels) > 1
         closeness = plain_gram if approach else measure
+        last = index == len(levels) - 1
         terms: list[Term] = []
         for number, (picture, share) in enumerate(zip(drawn, shares, strict=True), 1):
             if not share:
@@ -191,7 +192,6 @@ def texture(
             if closeness is None:
                 terms += redrawn_slices(kind, model, fitting, picture, seed=seeds[0], weight=share)
             else:
-                last = index == len(levels) - 1
                 terms += _terms(
                     kind, model, fitting, closeness, picture, share, regions, tiles, level, last
                 )

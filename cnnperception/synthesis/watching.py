@@ -148,7 +148,7 @@ def _frame(image: Tensor, side: int) -> np.ndarray:
     longer = max(image.shape[-2:])
     if longer > side:
         image = image_files.resize(image.clamp(0, 1), side)
-    pixels = (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels = image_files.eight_bits(image[0])
     return np.asarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
